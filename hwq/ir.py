@@ -1,0 +1,319 @@
+"""The integer graph: frozen records, a checker, and the ``.hwq`` file.
+
+Below this file there is no float. A tensor's integers have a proven interval; what they mean as
+real numbers (``scale[c]·q + offset[c]``, exact) is carried only for inputs, outputs and reports.
+Layout is channels-last, without the batch axis.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from hwq.errors import InputError
+from hwq.exact import ExactArray, Surd, exact_array
+from hwq.files import write_atomic
+from hwq.rounding import IntArray, Rounding
+
+FORMAT = 1
+_MAX_FILE_BYTES = 2**31
+
+
+@dataclass(frozen=True)
+class IntType:
+    """The exact interval of a tensor's integers, both ends included.
+
+    >>> IntType(-4, 3).bits, IntType(0, 16).bits, IntType(-1, 1)
+    (3, 5, IntType(lo=-1, hi=1))
+    """
+
+    lo: int
+    hi: int
+
+    def __post_init__(self) -> None:
+        if self.lo > self.hi:
+            raise ValueError(f"empty interval {self.lo}..{self.hi}")
+
+    @property
+    def signed(self) -> bool:
+        """Whether a sign bit is needed."""
+        return self.lo < 0
+
+    @property
+    def bits(self) -> int:
+        """Width of the smallest two's complement (or, if `lo` >= 0, unsigned) integer that holds it."""
+        if not self.signed:
+            return max(self.hi.bit_length(), 1)
+        return max((-self.lo - 1).bit_length(), self.hi.bit_length()) + 1
+
+    def __str__(self) -> str:
+        return f"{'int' if self.signed else 'uint'}{self.bits}"
+
+
+@dataclass(frozen=True)
+class Real:
+    """What integers mean: ``scale[c]·q + offset[c]``; arrays of one element or one a channel (last axis)."""
+
+    scale: ExactArray
+    offset: ExactArray
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One integer tensor.
+
+    Attributes:
+        name: Unique in the graph.
+        shape: Without batch, channels last.
+        type: Proven interval.
+        source: The tensor of the model file with the same content (up to layout), if there is one.
+        real: The real meaning, if it is known to be affine.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: IntType
+    source: str | None = None
+    real: Real | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation; `params` is the frozen dataclass of its `OpSpec`."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    params: Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a tensor of the file lies in the graph's: viewed as `view`, transposed by `axes`, then reshaped.
+
+    >>> Layout((2, 1, 2), (1, 2, 0)).index().tolist()   # channels-first file, channels-last graph
+    [0, 2, 1, 3]
+    """
+
+    view: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    def index(self) -> IntArray:
+        """For each position of the graph's flat tensor, the position in the file's flat tensor."""
+        size = int(np.prod(self.view, dtype=np.int64))
+        return np.arange(size, dtype=np.int64).reshape(self.view).transpose(self.axes).ravel()
+
+    def to_graph(self, x: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        """(N, file shape...) -> (N, `shape`...)."""
+        n = len(x)
+        moved = x.reshape(n, *self.view).transpose(0, *(a + 1 for a in self.axes))
+        return np.ascontiguousarray(moved).reshape(n, *shape)
+
+    def to_file(self, x: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        """(N, graph shape...) -> (N, `shape`...)."""
+        n = len(x)
+        moved = x.reshape(n, *(self.view[a] for a in self.axes))
+        back = np.argsort(self.axes)
+        return np.ascontiguousarray(moved.transpose(0, *(int(a) + 1 for a in back))).reshape(n, *shape)
+
+
+@dataclass(frozen=True)
+class InputQuantizer:
+    """How real inputs become codes, on the host: ``q = round((scale·x + offset)/step + zero) - zero``.
+
+    Attributes:
+        scale: Exact factor before the quantiser, one element or one per flat feature of the last axis.
+        offset: Exact summand before the quantiser.
+        step: The quantiser's scale.
+        zero: Its zero point, an integer; the graph's integers have it subtracted.
+        rounding: Its mode.
+        exact_grid: Whether the file has no quantiser here and the user stated this grid instead.
+    """
+
+    scale: ExactArray
+    offset: ExactArray
+    step: ExactArray
+    zero: int
+    rounding: Rounding
+    exact_grid: bool = False
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the graph, as the model file sees it.
+
+    Attributes:
+        tensor: The graph's tensor.
+        name: Its name in the file.
+        shape: Its shape in the file, without batch.
+        layout: From the file's order to the graph's.
+        quantizer: For an input, how real numbers become integers.
+    """
+
+    tensor: str
+    name: str
+    shape: tuple[int, ...]
+    layout: Layout
+    quantizer: InputQuantizer | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An integer network: inputs, nodes in topological order, outputs."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    nodes: tuple[Node, ...]
+    tensors: Mapping[str, Tensor]
+    source_sha256: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+
+    def producer(self, tensor: str) -> Node | None:
+        """The node that makes a tensor; None for an input."""
+        return next((n for n in self.nodes if n.output == tensor), None)
+
+    def consumers(self, tensor: str) -> tuple[Node, ...]:
+        """The nodes that read a tensor."""
+        return tuple(n for n in self.nodes if tensor in n.inputs)
+
+    def run(self, codes: Mapping[str, IntArray] | IntArray) -> dict[str, IntArray]:
+        """Integers in, integers out, in the graph's own layout: {output tensor: (N, *shape)}."""
+        from hwq.sim.engine_numpy import run  # noqa: PLC0415
+
+        feeds = codes if isinstance(codes, Mapping) else {self.inputs[0].tensor: codes}
+        return run(self, feeds)
+
+    def save(self, path: str | Path) -> None:
+        """Write a ``.hwq`` file: a zip of JSON and npy, without pickle."""
+        save(self, Path(path))
+
+
+def check(graph: Graph) -> Graph:
+    """Every name is defined once and before use, and every shape and interval is what its op infers.
+
+    Returns the graph, so that a pass can end in ``return check(graph)``.
+
+    Raises:
+        ValueError: Naming the node.
+    """
+    from hwq.ops import OPS  # noqa: PLC0415
+
+    known = {p.tensor for p in graph.inputs}
+    for node in graph.nodes:
+        where = f"node '{node.name}' ({node.op})"
+        if node.op not in OPS or not isinstance(node.params, OPS[node.op].params):
+            raise ValueError(f"{where}: unknown op, or parameters of another op")
+        if missing := [t for t in node.inputs if t not in known]:
+            raise ValueError(f"{where}: reads {missing}, which nothing before it makes")
+        if node.output in known:
+            raise ValueError(f"{where}: '{node.output}' is made twice")
+        shape, interval = OPS[node.op].infer(node.params, *(graph.tensors[t] for t in node.inputs))
+        out = graph.tensors[node.output]
+        if (shape, interval) != (out.shape, out.type):
+            raise ValueError(f"{where}: makes {interval} {shape}, declared as {out.type} {out.shape}")
+        known.add(node.output)
+    if lost := [p.tensor for p in graph.outputs if p.tensor not in known]:
+        raise ValueError(f"outputs {lost} are never made")
+    return graph
+
+
+# --- the .hwq file -------------------------------------------------------------------------------
+
+
+def _encode_number(value: Surd) -> list[list[str]]:
+    return [[str(n), str(c)] for n, c in value.terms]
+
+
+def _decode_number(terms: list[list[str]]) -> Surd:
+    return Surd(terms=tuple((int(n), Fraction(c)) for n, c in terms))
+
+
+def save(graph: Graph, path: Path) -> None:
+    """Write `graph` to `path`, whole or not at all."""
+    arrays: list[np.ndarray[Any, Any]] = []
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype == object:
+            return {"exact": [_encode_number(Surd.of(v)) for v in value]}
+        if isinstance(value, np.ndarray):
+            arrays.append(value)
+            return {"npy": len(arrays) - 1}
+        if isinstance(value, MappingProxyType):
+            return dict(value)
+        raise NotImplementedError(type(value))
+
+    content = msgspec.to_builtins(graph, enc_hook=encode)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, "graph.json", json.dumps({"format": FORMAT, "graph": content}, indent=1).encode())
+        for i, array in enumerate(arrays):
+            packed = io.BytesIO()
+            np.save(packed, array, allow_pickle=False)
+            _add(archive, f"{i}.npy", packed.getvalue())
+    write_atomic(path, buffer.getvalue())
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """With a fixed date, so that equal graphs are equal files."""
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, data)
+
+
+def load(path: Path) -> Graph:
+    """Read a ``.hwq`` file and check it.
+
+    Raises:
+        InputError: Not such a file, of another version, damaged, or too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(i.file_size for i in archive.infolist()) > _MAX_FILE_BYTES:
+                raise InputError(f"{path}: larger than {_MAX_FILE_BYTES >> 30} GiB when unpacked; refused")
+            content = json.loads(archive.read("graph.json"))
+            if content["format"] != FORMAT:
+                raise InputError(f"{path}: .hwq format {content['format']}, this hwq reads {FORMAT}: lower the model again")
+            return check(_decode_graph(content["graph"], archive))
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+        raise InputError(f"{path} is not a .hwq graph, or is damaged: {error}") from error
+
+
+def _decode_graph(content: dict[str, Any], archive: zipfile.ZipFile) -> Graph:
+    from hwq.ops import OPS  # noqa: PLC0415
+
+    def decode(kind: type, value: Any) -> Any:
+        if kind is not np.ndarray and getattr(kind, "__origin__", None) is not np.ndarray:
+            raise TypeError(f"cannot read {kind}")
+        if "exact" in value:
+            return exact_array([_decode_number(v) for v in value["exact"]])
+        return np.load(io.BytesIO(archive.read(f"{int(value['npy'])}.npy")), allow_pickle=False)
+
+    def build(kind: Any, value: Any) -> Any:
+        return msgspec.convert(value, kind, dec_hook=decode)
+
+    nodes = tuple(build(Node, n) for n in content["nodes"])
+    typed = tuple(Node(n.op, n.name, n.inputs, n.output, build(OPS[n.op].params, n.params)) for n in nodes)
+    return Graph(
+        name=build(str, content["name"]),
+        inputs=build(tuple[Port, ...], content["inputs"]),
+        outputs=build(tuple[Port, ...], content["outputs"]),
+        nodes=typed,
+        tensors=build(dict[str, Tensor], content["tensors"]),
+        source_sha256=build(str, content["source_sha256"]),
+        notes=build(tuple[str, ...], content["notes"]),
+    )

@@ -1,0 +1,59 @@
+"""2-D convolution (cross-correlation, as in ONNX), channels last, with groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwq.ir import IntType, Tensor
+from hwq.ops.spec import OpSpec, product_bounds, union
+from hwq.ops.window import Pads, Pair, out_size, windows
+from hwq.rounding import IntArray
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Integer weights (kernel_h, kernel_w, c_in / groups, c_out); padding is with zeros."""
+
+    weight: IntArray
+    strides: Pair = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    dilations: Pair = (1, 1)
+    groups: int = 1
+
+    @property
+    def kernel(self) -> Pair:
+        """Height and width."""
+        return self.weight.shape[0], self.weight.shape[1]
+
+
+def channel_bounds(params: Conv, interval: IntType) -> tuple[IntArray, IntArray]:
+    """Smallest and largest sum a channel; padding adds zero to what a tap may read."""
+    seen = IntType(min(interval.lo, 0), max(interval.hi, 0)) if any(params.pads) else interval
+    return product_bounds(params.weight.reshape(-1, params.weight.shape[3]), seen)
+
+
+def infer(params: Conv, x: Tensor) -> tuple[tuple[int, ...], IntType]:
+    h, w, c = x.shape
+    per_group, c_out = params.weight.shape[2:]
+    if c != per_group * params.groups or c_out % params.groups:
+        raise ValueError(f"conv of {per_group}x{params.groups} channels reads a tensor of shape {x.shape}")
+    size = out_size((h, w), params.kernel, params.strides, params.pads, params.dilations)
+    return (*size, c_out), union(*channel_bounds(params, x.type))
+
+
+def run(params: Conv, x: IntArray) -> IntArray:
+    view = windows(x, params.kernel, params.strides, params.pads, params.dilations)
+    n, h, w = view.shape[:3]
+    per_group, c_out = params.weight.shape[2:]
+    taps = view.transpose(0, 1, 2, 4, 5, 3).reshape(n, h, w, -1, params.groups, per_group)
+    weight = params.weight.reshape(-1, per_group, params.groups, c_out // params.groups)
+    return np.einsum("nhwkgc,kcgo->nhwgo", taps, weight, optimize=True).reshape(n, h, w, c_out)
+
+
+def macs(params: Conv, out: Tensor) -> int:
+    return out.shape[0] * out.shape[1] * params.weight.size
+
+
+SPEC = OpSpec("conv", Conv, infer, run, macs, source="ONNX Conv")

@@ -1,0 +1,37 @@
+"""``y = x @ weight``: a matrix product on the last axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwq.ir import IntType, Tensor
+from hwq.ops.spec import OpSpec, product_bounds, union
+from hwq.rounding import IntArray
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Integer weights (n_in, n_out)."""
+
+    weight: IntArray
+
+
+def infer(params: Dense, x: Tensor) -> tuple[tuple[int, ...], IntType]:
+    n_in, n_out = params.weight.shape
+    if x.shape[-1] != n_in:
+        raise ValueError(f"dense of {n_in} inputs reads a tensor of shape {x.shape}")
+    return (*x.shape[:-1], n_out), union(*product_bounds(params.weight, x.type))
+
+
+def run(params: Dense, x: IntArray) -> IntArray:
+    return x @ params.weight
+
+
+def macs(params: Dense, out: Tensor) -> int:
+    positions = 1
+    for size in out.shape[:-1]:
+        positions *= size
+    return positions * params.weight.size
+
+
+SPEC = OpSpec("dense", Dense, infer, run, macs, source="ONNX MatMul, Gemm")

@@ -1,0 +1,45 @@
+"""Counting thresholds: ``y = base + step · #{k : x >= T[c, k]}``; any non-decreasing function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwq.ir import IntType, Tensor
+from hwq.ops.spec import OpSpec, no_macs
+from hwq.rounding import IntArray
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Thresholds (channels or 1, levels - 1), non-decreasing along the second axis.
+
+    A threshold at the input's lowest value is always met, one above its highest never.
+    """
+
+    thresholds: IntArray
+    base: int
+    step: int = 1
+
+
+def infer(params: Threshold, x: Tensor) -> tuple[tuple[int, ...], IntType]:
+    channels, levels = params.thresholds.shape
+    if channels not in (1, x.shape[-1]):
+        raise ValueError(f"thresholds of {channels} channels read a tensor of shape {x.shape}")
+    if levels > 1 and (np.diff(params.thresholds, axis=1) < 0).any():
+        raise ValueError("thresholds fall along a channel")
+    lowest = int((params.thresholds <= x.type.lo).sum(axis=1).min())
+    highest = int((params.thresholds <= x.type.hi).sum(axis=1).max())
+    ends = (params.base + params.step * lowest, params.base + params.step * highest)
+    return x.shape, IntType(min(ends), max(ends))
+
+
+def run(params: Threshold, x: IntArray) -> IntArray:
+    count = np.zeros(x.shape, dtype=np.int64)
+    for k in range(params.thresholds.shape[1]):
+        count += x >= params.thresholds[:, k]
+    return params.base + params.step * count
+
+
+SPEC = OpSpec("threshold", Threshold, infer, run, no_macs, source="FINN MultiThreshold (Umuroglu et al. 2017, sec. 4.2.2)")

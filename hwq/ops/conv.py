@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, conv2d
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, product_bounds, union
 from hwq.ops.window import Pads, Pair, out_size, windows
@@ -56,4 +57,13 @@ def macs(params: Conv, out: Tensor) -> int:
     return out.shape[0] * out.shape[1] * params.weight.size
 
 
-SPEC = OpSpec("conv", Conv, infer, run, macs, source="ONNX Conv")
+def emit(params: Conv, site: Site) -> tuple[HlsLayer, ...]:
+    """One Conv2D; hls4ml pads with zeros itself."""
+    if params.groups != 1:
+        raise site.refuse(f"{params.groups} groups; only 1 can be built so far", "use groups=1")
+    if params.dilations != (1, 1):
+        raise site.refuse(f"dilation {params.dilations}; hls4ml builds only 1", "use a larger plain kernel")
+    return (conv2d(params.weight, params.strides, params.pads, site),)
+
+
+SPEC = OpSpec("conv", Conv, infer, run, macs, emit=emit, source="ONNX Conv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwq.emit.layers import HlsLayer, Site, conv2d, matrix_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, product_bounds, union
 from hwq.rounding import IntArray
@@ -34,4 +35,15 @@ def macs(params: Dense, out: Tensor) -> int:
     return positions * params.weight.size
 
 
-SPEC = OpSpec("dense", Dense, infer, run, macs, source="ONNX MatMul, Gemm")
+def emit(params: Dense, site: Site) -> tuple[HlsLayer, ...]:
+    """On an image, a 1x1 convolution."""
+    n_in, n_out = params.weight.shape
+    rank = len(site.input.shape)
+    if rank == 3:
+        return (conv2d(params.weight[None, None], (1, 1), (0, 0, 0, 0), site),)
+    if rank != 1:
+        raise site.refuse(f"reads a tensor of shape {site.input.shape}", "flatten it, or make it (H, W, C)")
+    return (matrix_layer("Dense", {"n_in": n_in, "n_out": n_out}, params.weight, site),)
+
+
+SPEC = OpSpec("dense", Dense, infer, run, macs, emit=emit, source="ONNX MatMul, Gemm")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, interval_of
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray, saturate, shift_floor, shift_half_even
@@ -44,6 +46,31 @@ def run(params: Requant, x: IntArray) -> IntArray:
     return apply(params, x)
 
 
+def intermediate(params: Requant, interval: IntType) -> IntType:
+    """What a signed integer must hold: ``x·M + B`` and the summand that rounds."""
+    ends = np.stack([v * params.mult + params.add for v in (interval.lo, interval.hi)])
+    rounding = 1 << (params.shift - 1) if params.half_even and params.shift else 0
+    return IntType(min(int(ends.min()), -1), max(int(ends.max()) + rounding, rounding))
 
 
-SPEC = OpSpec("requant", Requant, infer, run, no_macs, source="Jacob et al. 2018, sec. 2.2, exact here by proof")
+def emit(params: Requant, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer: hls4ml removes a BatchNormalization of scale 1 without bias, type and all."""
+    if params.shift > 61:
+        raise site.refuse(f"shifts by {params.shift} bits; 61 can be built", "use larger quantisation steps")
+    mult, add = np.broadcast_arrays(params.mult, params.add)
+    attributes = {
+        "n_in": prod(site.input.shape),
+        "n_chan": mult.size,
+        "shift": params.shift,
+        "half_even": params.half_even,
+        "lo": params.lo,
+        "hi": params.hi,
+        "wide_bits": intermediate(params, site.input.type).bits,
+    }
+    types = {"result": site.output.type, "mult": interval_of(mult), "add": interval_of(add)}
+    return (HlsLayer("HwqRequant", attributes, site.output.shape, types, {"mult": mult, "add": add}),)
+
+
+
+
+SPEC = OpSpec("requant", Requant, infer, run, no_macs, emit=emit, source="Jacob et al. 2018, sec. 2.2, exact here by proof")

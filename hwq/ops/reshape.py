@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from hwq.emit.layers import HlsLayer, Site
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -27,4 +28,10 @@ def run(params: Reshape, x: IntArray) -> IntArray:
     return x.reshape(len(x), *params.shape)
 
 
-SPEC = OpSpec("reshape", Reshape, infer, run, no_macs, source="ONNX Reshape, Flatten")
+def emit(params: Reshape, site: Site) -> tuple[HlsLayer, ...]:
+    """In place in io_parallel, and for a flatten."""
+    attributes = {"target_shape": list(params.shape)}
+    return (HlsLayer("Reshape", attributes, params.shape, {"result": site.output.type}),)
+
+
+SPEC = OpSpec("reshape", Reshape, infer, run, no_macs, emit=emit, source="ONNX Reshape, Flatten")

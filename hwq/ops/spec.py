@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site
 from hwq.ir import IntType, Tensor
 from hwq.rounding import IntArray
 
@@ -24,6 +25,7 @@ class OpSpec:
         infer: (params, input tensors) -> (shape without batch, proven interval).
         run: (params, inputs as int64 arrays (N, *shape)) -> int64 array: the meaning, plain and slow.
         macs: (params, output tensor) -> multiplications per inference.
+        emit: (params, site) -> the hls4ml layers that compute it, the last one making the node's output.
         source: Where the definition comes from.
     """
 
@@ -32,6 +34,7 @@ class OpSpec:
     infer: Callable[..., tuple[tuple[int, ...], IntType]]
     run: Callable[..., IntArray]
     macs: Callable[[Any, Tensor], int]
+    emit: Callable[[Any, Site], tuple[HlsLayer, ...]]
     source: str
 
 

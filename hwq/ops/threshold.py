@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, interval_of
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -42,4 +44,20 @@ def run(params: Threshold, x: IntArray) -> IntArray:
     return params.base + params.step * count
 
 
-SPEC = OpSpec("threshold", Threshold, infer, run, no_macs, source="FINN MultiThreshold (Umuroglu et al. 2017, sec. 4.2.2)")
+def emit(params: Threshold, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer; thresholds below the input's interval act as its lowest value, above it as never."""
+    table = np.clip(params.thresholds, site.input.type.lo, site.input.type.hi + 1)
+    channels, steps = table.shape
+    attributes = {
+        "n_in": prod(site.input.shape),
+        "n_chan": channels,
+        "n_steps": steps,
+        "base": params.base,
+        "step": params.step,
+        "count_bits": steps.bit_length(),
+    }
+    types = {"result": site.output.type, "thresholds": interval_of(table)}
+    return (HlsLayer("HwqThreshold", attributes, site.output.shape, types, {"thresholds": table}),)
+
+
+SPEC = OpSpec("threshold", Threshold, infer, run, no_macs, emit=emit, source="FINN MultiThreshold (Umuroglu et al. 2017, sec. 4.2.2)")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -28,4 +29,13 @@ def run(params: Transpose, x: IntArray) -> IntArray:
     return np.ascontiguousarray(x.transpose(0, *(a + 1 for a in params.axes)))
 
 
-SPEC = OpSpec("transpose", Transpose, infer, run, no_macs, source="ONNX Transpose")
+def emit(params: Transpose, site: Site) -> tuple[HlsLayer, ...]:
+    """A reshape, where only axes of size one move."""
+    moved = [a for a in params.axes if site.input.shape[a] > 1]
+    types = {"result": site.output.type}
+    if moved == sorted(moved):
+        return (HlsLayer("Reshape", {"target_shape": list(site.output.shape)}, site.output.shape, types),)
+    return (HlsLayer("Transpose", {"perm": list(params.axes)}, site.output.shape, types),)
+
+
+SPEC = OpSpec("transpose", Transpose, infer, run, no_macs, emit=emit, source="ONNX Transpose")

@@ -1,0 +1,112 @@
+"""What an op's emission hook returns: hls4ml layers as plain data, every type pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hwq.errors import UnsupportedModel
+from hwq.ir import IntType, Tensor
+from hwq.rounding import IntArray
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a node stands: all that an emission hook may know besides the node's parameters.
+
+    Attributes:
+        node: The node's name in the user's model, for errors.
+        op: Its op.
+        input: The tensor it reads.
+        output: The tensor it makes.
+        stream: io_stream, else io_parallel.
+        resource: Strategy Resource, else Latency.
+    """
+
+    node: str
+    op: str
+    input: Tensor
+    output: Tensor
+    stream: bool
+    resource: bool
+
+    def refuse(self, reason: str, cure: str) -> UnsupportedModel:
+        """The error to raise for what hls4ml cannot build exactly."""
+        return UnsupportedModel(self.node, self.op, reason, cure)
+
+
+@dataclass(frozen=True)
+class HlsLayer:
+    """One layer of hls4ml's layer list.
+
+    Attributes:
+        class_name: hls4ml's layer class, or one of ours (``Hwq...``).
+        attributes: Plain numbers, strings and tuples.
+        shape: Of its output, without batch, channels last.
+        types: Precision key (``result``, ``accum``, ``weight`` ...) -> integers it must hold.
+        data: Weight name -> integers; its type is ``types[name]``.
+        matrix: Whether reuse factor and strategy apply.
+        suffix: Tells the layers of one node apart; the last layer of a node has none.
+    """
+
+    class_name: str
+    attributes: Mapping[str, Any]
+    shape: tuple[int, ...]
+    types: Mapping[str, IntType]
+    data: Mapping[str, IntArray] = field(default_factory=dict)
+    matrix: bool = False
+    suffix: str = ""
+
+
+def precision(kind: IntType) -> str:
+    """hls4ml's name of the integer type: no fraction bits, so that none of its passes alters it.
+
+    >>> precision(IntType(-4, 3)), precision(IntType(0, 1))
+    ('fixed<3,3>', 'ufixed<1,1>')
+    """
+    return f"{'fixed' if kind.signed else 'ufixed'}<{kind.bits},{kind.bits}>"
+
+
+def interval_of(values: IntArray) -> IntType:
+    """The interval of an array's integers.
+
+    >>> interval_of(np.array([-2, 1]))
+    IntType(lo=-2, hi=1)
+    """
+    return IntType(int(np.min(values)), int(np.max(values)))
+
+
+def conv2d(
+    weight: IntArray, strides: tuple[int, int], pads: tuple[int, int, int, int], site: Site
+) -> HlsLayer:
+    """A Conv2D with weights (kernel_h, kernel_w, c_in, c_out); pads are top, left, bottom, right."""
+    kernel_h, kernel_w, c_in, c_out = weight.shape
+    in_h, in_w, _ = site.input.shape
+    out_h, out_w, _ = site.output.shape
+    attributes = {
+        "data_format": "channels_last",
+        "in_height": in_h,
+        "in_width": in_w,
+        "n_chan": c_in,
+        "out_height": out_h,
+        "out_width": out_w,
+        "n_filt": c_out,
+        "filt_height": kernel_h,
+        "filt_width": kernel_w,
+        "stride_height": strides[0],
+        "stride_width": strides[1],
+        "pad_top": pads[0],
+        "pad_left": pads[1],
+        "pad_bottom": pads[2],
+        "pad_right": pads[3],
+    }
+    return matrix_layer("Conv2D", attributes, weight, site)
+
+
+def matrix_layer(class_name: str, attributes: Mapping[str, Any], weight: IntArray, site: Site) -> HlsLayer:
+    """A layer of multiply-accumulates. Partial sums may wrap in the accumulator: the final value fits it."""
+    types = {"result": site.output.type, "accum": site.output.type, "weight": interval_of(weight)}
+    return HlsLayer(class_name, attributes, site.output.shape, types, {"weight": weight}, matrix=True)

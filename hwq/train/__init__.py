@@ -1,0 +1,57 @@
+"""Quantisation-aware training: a recipe in, a checked QONNX file and its measured accuracy out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["TrainResult", "run"]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run's files and quality; accuracies are fractions 0..1, time is in seconds."""
+
+    folder: Path
+    model: Path
+    checkpoint: Path
+    metrics: Path
+    test_inputs: Path
+    test_labels: Path
+    best_epoch: int
+    validation_accuracy: float
+    test_accuracy: float
+    seconds: float
+
+
+def run(
+    recipe: str,
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+) -> TrainResult:
+    """Train a recipe into the folder `out`.
+
+    Args:
+        recipe: Name of a shipped recipe, or path of a TOML file.
+        out: Gets recipe.json, checkpoints/{last,best}.pt, model.onnx, metrics.json, test_{inputs,labels}.npy.
+        overrides: `section.key=value`, e.g. `train.epochs=10`.
+        resume: Continue an interrupted run of the same recipe; the result is the uninterrupted one's.
+        force: Replace the contents of a folder that hwq made.
+        quiet: No progress bar.
+
+    Raises:
+        InputError: A recipe, folder or network that cannot be used.
+        ToolMissing: The packages of `hwq[train]` are not installed.
+        KeyboardInterrupt: After Ctrl-C; the command that resumes has been printed.
+    """
+    from hwq.train.require import require_training
+
+    require_training()
+    from hwq.train.job import run_job  # torch takes seconds to import
+
+    return run_job(recipe, out, overrides=overrides, resume=resume, force=force, quiet=quiet)

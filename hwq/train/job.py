@@ -1,0 +1,182 @@
+"""One training run in one folder: train, export, score, and write everything down."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hwq.errors import InputError
+from hwq.files import MARKER, check_output_dir, write_atomic
+from hwq.train import TrainResult, checkpoint
+from hwq.train.data import Dataset, load
+from hwq.train.export import export
+from hwq.train.loop import Epoch, Run, best_epoch, count_correct, fit, predict, reproducible
+from hwq.train.recipe import Recipe, load_recipe, resolved
+
+
+def run_job(
+    recipe: str,
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+) -> TrainResult:
+    """Do what `hwq.train.run` says; `on_epoch` sees every epoch before it is saved."""
+    console = Console(stderr=True)
+    wanted = load_recipe(recipe, overrides)
+    data = load(wanted.data.name, wanted.data.split_seed)
+    saved = _open_folder(out, wanted, resume=resume, force=force)
+    try:
+        with reproducible(), _progress(console, quiet=quiet) as progress:
+            run = Run(wanted, data, out / "checkpoints")
+            if saved is not None:
+                run.restore(saved)
+            fit(run, progress, on_epoch)
+            return _finish(run, out)
+    except KeyboardInterrupt:
+        command = _resume_command(recipe, out, overrides)
+        console.print(f"interrupted; to go on:\n  {command}", soft_wrap=True)
+        raise
+
+
+def _open_folder(out: Path, recipe: Recipe, *, resume: bool, force: bool) -> dict[str, Any] | None:
+    """A fresh marked folder, or, to resume, the content of its `last.pt`."""
+    if resume and force:
+        raise InputError("--resume continues a run and --force replaces it: give one of the two")
+    if resume:
+        return _last_checkpoint(out, recipe)
+    check_output_dir(out, force=force)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).write_text("made by hwq: --force may replace this folder\n")
+    for child in out.iterdir():
+        if child.name != MARKER:
+            shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+    write_atomic(out / "recipe.json", _json(resolved(recipe)))
+    return None
+
+
+def _last_checkpoint(out: Path, recipe: Recipe) -> dict[str, Any]:
+    path = out / "checkpoints" / "last.pt"
+    if not path.is_file():
+        raise InputError(f"nothing to resume: {path} does not exist; train without --resume")
+    content, trained = checkpoint.read(path)
+    before, now = _flat(resolved(trained)), _flat(resolved(recipe))
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if changed:
+        lines = [f"  {key}: {before.get(key)!r} before, {now.get(key)!r} now" for key in changed]
+        raise InputError(
+            f"cannot resume {out}: the recipe has changed\n" + "\n".join(lines) + "\n"
+            "  use the same recipe and --set values, or start over with --force or in another folder"
+        )
+    return content
+
+
+def _finish(run: Run, out: Path) -> TrainResult:
+    """Export and score the best checkpoint; the test images are seen here for the first time."""
+    best, data = best_epoch(run.history), run.data
+    best_path = out / "checkpoints" / "best.pt"
+    export(checkpoint.load_model(best_path), data.input_shape, out / "model.onnx")
+    correct = count_correct(predict(checkpoint.load_model(best_path), data.x_test), data.y_test)
+    write_atomic(out / "test_inputs.npy", _npy(data.x_test))
+    write_atomic(out / "test_labels.npy", _npy(data.y_test))
+    write_atomic(out / "metrics.json", _json(_metrics(run, best, correct)))
+    return TrainResult(
+        folder=out,
+        model=out / "model.onnx",
+        checkpoint=best_path,
+        metrics=out / "metrics.json",
+        test_inputs=out / "test_inputs.npy",
+        test_labels=out / "test_labels.npy",
+        best_epoch=best.epoch,
+        validation_accuracy=best.validation_accuracy,
+        test_accuracy=correct / len(data.y_test),
+        seconds=run.seconds,
+    )
+
+
+def _metrics(run: Run, best: Epoch, correct: int) -> dict[str, Any]:
+    from hwq import __version__  # hwq itself may import this package
+
+    recipe, data = run.recipe, run.data
+    epochs = [msgspec.to_builtins(epoch) for epoch in run.history]
+    for epoch in epochs:
+        del epoch["validation_loss"]
+    return {
+        "hwq": __version__,
+        "recipe": resolved(recipe),
+        "seed": recipe.seed,
+        "dataset": _dataset_entry(data),
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "weight_bits": recipe.model.weight_bits,
+        "act_bits": recipe.model.act_bits,
+        "epochs": epochs,
+        "best_epoch": best.epoch,
+        "validation_accuracy": best.validation_accuracy,
+        "test_accuracy": correct / len(data.y_test),
+        "test_correct": correct,
+        "test_total": len(data.y_test),
+        "seconds": round(run.seconds, 3),
+    }
+
+
+def _dataset_entry(data: Dataset) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "train": len(data.y_train),
+        "validation": len(data.y_validation),
+        "test": len(data.y_test),
+        "input_shape": list(data.input_shape),
+        "classes": data.classes,
+    }
+
+
+def _progress(console: Console, *, quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet,
+    )
+
+
+def _resume_command(recipe: str, out: Path, overrides: Sequence[str]) -> str:
+    settings = [part for override in overrides for part in ("--set", override)]
+    begun = (out / "checkpoints" / "last.pt").is_file()
+    return shlex.join(
+        ["hwq", "train", recipe, *settings, "--out", str(out), "--resume" if begun else "--force"]
+    )
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _npy(array: npt.NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

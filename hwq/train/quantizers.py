@@ -1,0 +1,82 @@
+"""The quantised layers of hwq's own networks, each one exportable to QONNX without loss.
+
+Brevitas's defaults are changed in two places. Activation scales are plain parameters with a stated
+start, not statistics of the first 300 steps: a checkpoint then holds the whole state. One-bit
+activations are bipolar, because QONNX has no one-bit unsigned quantiser in Brevitas's exporter (it
+writes BipolarQuant for any one-bit quantiser, signed or not).
+"""
+
+from __future__ import annotations
+
+import brevitas.nn as qnn
+from brevitas.inject.enum import ScalingImplType
+from brevitas.quant import (
+    Int8ActPerTensorFixedPoint,
+    Int8WeightPerChannelFloat,
+    Int8WeightPerTensorFloat,
+    SignedBinaryActPerTensorConst,
+    SignedBinaryWeightPerTensorConst,
+    Uint8ActPerTensorFixedPoint,
+    Uint8ActPerTensorFloat,
+)
+from torch import nn
+
+from hwq.train.recipe import InputSpec
+
+# Largest representable value at the start, in standard deviations of the batch-normalised input: the
+# clipping point of least squared error for a uniform quantiser of a half-normal variable, rounded.
+_CLIP = {2: 2.0, 3: 2.5, 4: 3.0, 5: 3.4, 6: 3.8, 7: 4.2, 8: 4.5}
+
+_BINARY_WEIGHT_SCALE = 0.1
+
+
+def quant_input(spec: InputSpec) -> nn.Module:
+    """The input quantiser: a constant power-of-two scale, so inputs on the grid pass unchanged."""
+    quantizer = Int8ActPerTensorFixedPoint if spec.signed else Uint8ActPerTensorFixedPoint
+    magnitude_bits = spec.bits - 1 if spec.signed else spec.bits
+    layer: nn.Module = qnn.QuantIdentity(
+        act_quant=quantizer,
+        bit_width=spec.bits,
+        scaling_impl_type=ScalingImplType.CONST,
+        scaling_init=2.0 ** (magnitude_bits - spec.fraction_bits),
+    )
+    return layer
+
+
+def quant_activation(bits: int) -> nn.Module:
+    """Sign to −1, +1 at one bit; otherwise ReLU to unsigned codes with one learned scale a tensor."""
+    layer: nn.Module
+    if bits == 1:
+        layer = qnn.QuantIdentity(act_quant=SignedBinaryActPerTensorConst, scaling_init=1.0)
+    else:
+        layer = qnn.QuantReLU(
+            act_quant=Uint8ActPerTensorFloat,
+            bit_width=bits,
+            scaling_impl_type=ScalingImplType.PARAMETER,
+            scaling_init=_CLIP[bits],
+        )
+    return layer
+
+
+def quant_conv(inputs: int, outputs: int, kernel: int, padding: int, bits: int, scale: str) -> nn.Module:
+    """A square convolution without bias, stride 1; `scale` is "tensor" or "channel"."""
+    layer: nn.Module = qnn.QuantConv2d(
+        inputs, outputs, kernel, padding=padding, bias=False, **_weight_quant(bits, scale)
+    )
+    return layer
+
+
+def quant_linear(inputs: int, outputs: int, bits: int, scale: str, *, bias: bool = False) -> nn.Module:
+    """A linear layer; its bias, if any, stays in float and is folded exactly by the lowering."""
+    layer: nn.Module = qnn.QuantLinear(inputs, outputs, bias=bias, **_weight_quant(bits, scale))
+    return layer
+
+
+def _weight_quant(bits: int, scale: str) -> dict[str, object]:
+    if bits == 1:
+        return {
+            "weight_quant": SignedBinaryWeightPerTensorConst,
+            "weight_scaling_const": _BINARY_WEIGHT_SCALE,
+        }
+    quantizer = Int8WeightPerChannelFloat if scale == "channel" else Int8WeightPerTensorFloat
+    return {"weight_quant": quantizer, "weight_bit_width": bits}

@@ -1,0 +1,168 @@
+"""The training loop: reproducible and resumable to the bit, and honest about what is best."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from brevitas.nn import QuantLinear
+
+from hwq.errors import InputError
+from hwq.train import checkpoint
+from hwq.train.data import Dataset, load
+from hwq.train.loop import (
+    Epoch,
+    Run,
+    best_epoch,
+    count_correct,
+    fit,
+    learning_rate,
+    reproducible,
+    shift_images,
+)
+from hwq.train.recipe import Recipe, TrainSpec, load_recipe
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return load("digits")
+
+
+def train(recipe: Recipe, data: Dataset, folder: Path, stop_at: int | None = None) -> dict[str, torch.Tensor]:
+    """Weights after training, or after an interruption at the end of epoch `stop_at`, before it is saved."""
+
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.epoch == stop_at:
+            raise KeyboardInterrupt
+
+    with reproducible():
+        run = Run(recipe, data, folder)
+        if (folder / "last.pt").is_file():
+            run.restore(checkpoint.read(folder / "last.pt")[0])
+        fit(run, on_epoch=interrupt)
+    return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("name", ["digits-w2a2", "digits-w1a1", "digits-mlp-w2a2"])
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_an_interrupted_run_resumes_to_the_same_bits(
+    data: Dataset, tmp_path: Path, name: str, stop_at: int
+) -> None:
+    recipe = load_recipe(name, ["train.epochs=3", "model.widths=[6, 8]"])
+    whole = train(recipe, data, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, data, tmp_path / "cut", stop_at)
+    assert len(checkpoint.read(tmp_path / "cut" / "last.pt")[0]["history"]) == stop_at - 1
+    assert same(train(recipe, data, tmp_path / "cut"), whole)
+    best = [checkpoint.read(tmp_path / folder / "best.pt")[0] for folder in ("whole", "cut")]
+    assert best[0]["epoch"] == best[1]["epoch"]
+    assert same(best[0]["model"], best[1]["model"])
+
+
+def test_another_seed_gives_other_weights(fast: tuple[str, ...], data: Dataset, tmp_path: Path) -> None:
+    runs = [
+        train(load_recipe("digits-w2a2", [*fast, f"seed={seed}"]), data, tmp_path / str(seed))
+        for seed in (0, 1)
+    ]
+    assert not same(*runs)
+
+
+def test_the_callers_torch_settings_come_back(fast: tuple[str, ...], data: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3, generator=torch.Generator().manual_seed(5))
+    threads = torch.get_num_threads()
+    train(load_recipe("digits-w2a2", [*fast, "train.epochs=1"]), data, tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_training_learns(data: Dataset, tmp_path: Path) -> None:
+    recipe = load_recipe("digits-w2a2", ["train.epochs=4"])
+    with reproducible():
+        history = fit(Run(recipe, data, tmp_path))
+    assert history[-1].loss < history[0].loss
+    assert history[-1].validation_accuracy > 0.6
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_a_cure(
+    fast: tuple[str, ...], data: Dataset, tmp_path: Path
+) -> None:
+    with reproducible():
+        run = Run(load_recipe("digits-w2a2", fast), data, tmp_path)
+        classifier = run.model.get_submodule("classifier")
+        assert isinstance(classifier, QuantLinear)
+        classifier.weight.data.fill_(float("nan"))
+        with pytest.raises(
+            InputError, match=r"diverged in epoch 1: the loss is nan\n  cure: lower train.learning_rate"
+        ):
+            fit(run)
+
+
+def test_the_best_epoch_is_by_accuracy_then_loss_then_age() -> None:
+    def epoch(number: int, accuracy: float, loss: float) -> Epoch:
+        return Epoch(number, 0.0, 0.0, accuracy, loss, 0.0)
+
+    history = [epoch(1, 0.8, 0.1), epoch(2, 0.9, 0.5), epoch(3, 0.9, 0.4), epoch(4, 0.9, 0.4)]
+    assert best_epoch(history).epoch == 3
+
+
+def test_ties_of_logits_go_to_the_lowest_index() -> None:
+    logits = np.array([[1, 3, 3], [2, 2, 2], [0, 0, 1]], dtype=np.float32)
+    assert count_correct(logits, np.array([1, 0, 2])) == 3
+    assert count_correct(logits, np.array([2, 1, 2])) == 1
+
+
+def test_the_schedule_rises_linearly_and_falls_to_zero() -> None:
+    spec = TrainSpec(epochs=1, learning_rate=1.0, warmup=0.5)
+    rates = [learning_rate(spec, step, 100) for step in range(100)]
+    assert rates[:50] == pytest.approx([(step + 1) / 50 for step in range(50)])
+    assert all(a >= b for a, b in pairwise(rates[50:]))
+    assert rates[-1] < 0.01
+    constant = TrainSpec(epochs=1, learning_rate=1.0, warmup=0.0, schedule="constant")
+    assert {learning_rate(constant, step, 10) for step in range(10)} == {1.0}
+
+
+def test_shifts_move_whole_images_by_at_most_the_given_pixels() -> None:
+    x = torch.zeros(200, 2, 5, 5)
+    x[:, 0, 2, 2], x[:, 1, 2, 2] = 1.0, 2.0
+    moved = shift_images(x, 1, torch.Generator().manual_seed(0))
+    rows, columns = torch.nonzero(moved[:, 0] == 1, as_tuple=True)[1:]
+    assert len(rows) == 200
+    assert torch.equal(moved[:, 1], 2 * moved[:, 0])
+    assert {(int(r), int(c)) for r, c in zip(rows, columns, strict=True)} == {
+        (r, c) for r in (1, 2, 3) for c in (1, 2, 3)
+    }
+    assert torch.equal(shift_images(x, 0, torch.Generator()), x)
+
+
+def test_shifted_in_pixels_are_zero() -> None:
+    moved = shift_images(torch.ones(100, 1, 3, 3), 1, torch.Generator().manual_seed(0))
+    assert set(moved.sum(dim=(1, 2, 3)).tolist()) == {4.0, 6.0, 9.0}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04"])
+def test_a_broken_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "last.pt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"last\.pt cannot be read as a checkpoint"):
+        checkpoint.read(path)
+
+
+def test_a_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match=r"other\.pt is not a checkpoint written by hwq train"):
+        checkpoint.read(tmp_path / "other.pt")
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"format": Path}, tmp_path / "code.pt")
+    with pytest.raises(InputError, match=r"code\.pt cannot be read as a checkpoint"):
+        checkpoint.read(tmp_path / "code.pt")

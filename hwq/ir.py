@@ -130,23 +130,31 @@ class Layout:
 
 @dataclass(frozen=True)
 class InputQuantizer:
-    """How real inputs become codes, on the host: ``q = round((scale·x + offset)/step + zero) - zero``.
+    """How real inputs become integers, on the host.
+
+    ``q = round(clamp((scale·x + offset)/step + zero, lo, hi)) - zero``.
 
     Attributes:
-        scale: Exact factor before the quantiser, one element or one per flat feature of the last axis.
+        scale: Exact factor before the quantiser, one element or one a channel (last axis).
         offset: Exact summand before the quantiser.
         step: The quantiser's scale.
-        zero: Its zero point, an integer; the graph's integers have it subtracted.
+        zero: Its zero point; the graph's integers have it subtracted.
+        lo: Its lowest code.
+        hi: Its highest code.
         rounding: Its mode.
-        exact_grid: Whether the file has no quantiser here and the user stated this grid instead.
+        bipolar: Whether it gives only -1 and +1.
+        stated: The file has no quantiser here; the user stated this grid (``--input-type``).
     """
 
     scale: ExactArray
     offset: ExactArray
     step: ExactArray
     zero: int
+    lo: int
+    hi: int
     rounding: Rounding
-    exact_grid: bool = False
+    bipolar: bool = False
+    stated: bool = False
 
 
 @dataclass(frozen=True)

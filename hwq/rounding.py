@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 class Rounding(str, Enum):
@@ -85,10 +86,11 @@ def round_float(mode: Rounding, x: FloatArray) -> FloatArray:
     return _FLOAT_ROUND[mode](x)
 
 
-def near_boundary(x: FloatArray, band: FloatArray | float) -> npt.NDArray[np.bool_]:
-    """Which values lie within `band` of a multiple of one half: the only places where modes step."""
-    doubled = 2.0 * x
-    return np.abs(doubled - np.rint(doubled)) <= 2.0 * np.asarray(band)
+def near_boundary(mode: Rounding, x: FloatArray, band: float) -> BoolArray:
+    """Which values lie within `band` of a place where the mode steps: half-integers, or integers."""
+    halves = mode in (Rounding.HALF_EVEN, Rounding.HALF_AWAY, Rounding.HALF_TOWARD_ZERO)
+    shifted = x - 0.5 if halves else x
+    return np.abs(shifted - np.rint(shifted)) <= band
 
 
 def shift_floor(x: IntArray, shift: int) -> IntArray:

@@ -1,0 +1,198 @@
+"""QONNX files: reading them into a `RealGraph`, and running them with qonnx's own executor."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwq.errors import InputError, UnsupportedModel
+from hwq.lowering.real import RealGraph, RealNode, RealPort
+
+MAX_FILE_BYTES = 2**31
+MAX_ELEMENTS = 2**28
+QUANT_DOMAINS = (
+    "onnx.brevitas",
+    "qonnx.custom_op.general",
+    "finn.custom_op.general",
+)
+_STANDARD = ("", "ai.onnx")
+
+
+def read(path: Path) -> RealGraph:
+    """Parse and check a QONNX file.
+
+    Raises:
+        InputError: Missing, not ONNX, too large, or inconsistent.
+        UnsupportedModel: An operator from a domain that hwq does not know.
+    """
+    data = read_bytes(path)
+    return parse(data, path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a model file, bounded."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB; refused")
+    return path.read_bytes()
+
+
+def parse(data: bytes, path: Path) -> RealGraph:
+    """The network in a serialised ONNX model; `path` names it and is where external data may lie."""
+    model = _decode(data, path)
+    constants = {t.name: _array(t, path) for t in model.graph.initializer}
+    nodes: list[RealNode] = []
+    for i, proto in enumerate(model.graph.node):
+        node = _node(proto, i)
+        if node.op == "Constant":
+            constants[node.outputs[0]] = _constant_value(proto, node, path)
+        else:
+            nodes.append(node)
+    inputs = tuple(_port(v, path) for v in model.graph.input if v.name not in constants)
+    outputs = tuple(RealPort(v.name, ()) for v in model.graph.output)
+    ordered = _sort(nodes, set(constants) | {p.name for p in inputs}, path)
+    digest = hashlib.sha256(data).hexdigest()
+    return RealGraph(path.name, inputs, outputs, ordered, constants, digest)
+
+
+def _decode(data: bytes, path: Path) -> Any:
+    import onnx  # noqa: PLC0415
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise InputError(f"{path} is not an ONNX file (it cannot be parsed): {error}") from error
+    if not model.graph.node or not model.graph.output:
+        raise InputError(f"{path} is not an ONNX file, or holds no network")
+    if len(model.functions):
+        raise InputError(f"{path}: holds ONNX functions; export it without them (inline them first)")
+    return model
+
+
+def _array(tensor: Any, path: Path) -> np.ndarray[Any, Any]:
+    import onnx  # noqa: PLC0415
+    from onnx import numpy_helper  # noqa: PLC0415
+
+    count = 1
+    for dim in tensor.dims:
+        count *= dim
+    if count > MAX_ELEMENTS or any(d < 0 for d in tensor.dims):
+        raise InputError(f"{path}: constant '{tensor.name}' has {count} elements; at most {MAX_ELEMENTS} are read")
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        _check_external(tensor, path)
+    try:
+        array = np.asarray(numpy_helper.to_array(tensor, base_dir=str(path.parent)))
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise InputError(f"{path}: constant '{tensor.name}' cannot be read: {error}") from error
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{path}: constant '{tensor.name}' holds NaN or infinite values")
+    return array
+
+
+def _check_external(tensor: Any, path: Path) -> None:
+    """External data must be a plain file beside the model."""
+    location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+    folder = path.parent.resolve()
+    target = (folder / location).resolve()
+    if not location or not target.is_relative_to(folder) or not target.is_file():
+        raise InputError(f"{path}: constant '{tensor.name}' lies in '{location}', which is no file in the model's folder")
+    if target.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"{path}: external data '{location}' is larger than {MAX_FILE_BYTES >> 30} GiB; refused")
+
+
+def _constant_value(proto: Any, node: RealNode, path: Path) -> np.ndarray[Any, Any]:
+    for attribute in proto.attribute:
+        if attribute.name == "value":
+            return _array(attribute.t, path)
+    for key in ("value_float", "value_int", "value_floats", "value_ints"):
+        if key in node.attributes:
+            kind = np.float32 if "float" in key else np.int64
+            return np.asarray(node.attributes[key], dtype=kind)
+    raise UnsupportedModel(node.name, "Constant", "holds no dense tensor", "export constants as dense tensors")
+
+
+def _node(proto: Any, position: int) -> RealNode:
+    import onnx  # noqa: PLC0415
+
+    name = proto.name or f"{proto.op_type}_{position}"
+    if proto.domain not in (*_STANDARD, *QUANT_DOMAINS):
+        cure = f"known domains are the standard one and {', '.join(QUANT_DOMAINS)}"
+        raise UnsupportedModel(name, proto.op_type, f"is from the unknown domain '{proto.domain}'", cure)
+    attributes: dict[str, Any] = {}
+    for attribute in proto.attribute:
+        if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
+            cure = "export without control flow (If, Loop, Scan)"
+            raise UnsupportedModel(name, proto.op_type, "holds a graph of its own", cure)
+        if attribute.type != onnx.AttributeProto.TENSOR:
+            value = onnx.helper.get_attribute_value(attribute)
+            attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
+    if not proto.output:
+        raise InputError(f"node '{name}' ({proto.op_type}) has no output")
+    return RealNode(proto.op_type, name, tuple(proto.input), tuple(proto.output), attributes)
+
+
+def _port(value: Any, path: Path) -> RealPort:
+    dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+    if len(dims) < 2 or any(not 0 < d <= MAX_ELEMENTS for d in dims[1:]) or np.prod(dims[1:], dtype=float) > MAX_ELEMENTS:
+        raise InputError(f"{path}: input '{value.name}' has the shape {dims}; after the batch, sizes must be fixed and sane")
+    return RealPort(value.name, tuple(dims[1:]))
+
+
+def _sort(nodes: list[RealNode], known: set[str], path: Path) -> tuple[RealNode, ...]:
+    """Topological order; a tensor that is made twice, never, or of itself is refused."""
+    made = [t for n in nodes for t in n.outputs if t]
+    if len(made) != len(set(made)) or known & set(made):
+        raise InputError(f"{path}: a tensor is made by two nodes")
+    readers: dict[str, list[int]] = {}
+    missing = []
+    for i, node in enumerate(nodes):
+        needs = {t for t in node.inputs if t and t not in known}
+        missing.append(len(needs))
+        for tensor in needs:
+            readers.setdefault(tensor, []).append(i)
+    ready = [i for i, count in enumerate(missing) if count == 0]
+    order: list[RealNode] = []
+    while ready:
+        node = nodes[ready.pop(0)]
+        order.append(node)
+        for reader in (r for t in node.outputs for r in readers.get(t, ())):
+            missing[reader] -= 1
+            if missing[reader] == 0:
+                ready.append(reader)
+    if len(order) != len(nodes):
+        stuck = next(n for n, count in zip(nodes, missing, strict=True) if count)
+        raise InputError(f"{path}: node '{stuck.name}' ({stuck.op}) reads a tensor that nothing makes, or the graph is cyclic")
+    return tuple(order)
+
+
+# --- qonnx's executor, a stage of `hwq verify` ----------------------------------------------------
+
+
+def execute(path: Path, feeds: Mapping[str, np.ndarray[Any, Any]], wanted: set[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Run the file in float32 with qonnx, one batch.
+
+    Args:
+        path: The QONNX file.
+        feeds: Float32 inputs by name, batch first.
+        wanted: Tensors to return beside the outputs.
+    """
+    import onnx  # noqa: PLC0415
+    from qonnx.core.modelwrapper import ModelWrapper  # noqa: PLC0415
+    from qonnx.core.onnx_exec import execute_onnx  # noqa: PLC0415
+    from qonnx.transformation.change_batchsize import ChangeBatchSize  # noqa: PLC0415
+    from qonnx.transformation.infer_shapes import InferShapes  # noqa: PLC0415
+
+    logging.getLogger("onnxruntime").setLevel(logging.ERROR)
+    model = ModelWrapper(onnx.load(path))
+    batch = len(next(iter(feeds.values())))
+    model = model.transform(InferShapes()).transform(ChangeBatchSize(batch)).transform(InferShapes())
+    context = execute_onnx(model, dict(feeds), return_full_exec_context=True)
+    outputs = {o.name for o in model.graph.output}
+    return {name: np.asarray(context[name]) for name in wanted | outputs}

@@ -1,0 +1,136 @@
+"""The integer graph under construction, and what the walk knows about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hwq.errors import UnsupportedModel
+from hwq.exact import ExactArray
+from hwq.ir import IntType, Layout, Node, Port, Real, Tensor
+from hwq.lowering.pending import Steps, direction, scale_by
+from hwq.lowering.requant import Form
+from hwq.lowering.thresholds import Quantizer, Table
+from hwq.lowering.values import Pending, Shape
+from hwq.ops import OPS
+from hwq.ops.conv import Conv, channel_bounds
+from hwq.ops.dense import Dense
+from hwq.ops.requant import Requant
+from hwq.ops.spec import product_bounds
+from hwq.rounding import IntArray
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How one activation quantiser of the file became integers: what a certificate needs.
+
+    Attributes:
+        source: Tensor of the file that the quantiser makes.
+        layer: Name of its node.
+        tensor: Integer tensor of the graph with the same content.
+        accumulator: Integer tensor that it is computed from; None for a network input.
+        steps: The exact real function from accumulator to the quantiser's input (None for an input).
+        quantizer: The quantiser.
+        shape: Of the file tensor, without batch.
+        layout: From file to graph.
+        form: Requantisation chosen; None if nothing was needed.
+        table: Exact thresholds and ties; None for an input.
+    """
+
+    source: str
+    layer: str
+    tensor: str
+    accumulator: str | None
+    steps: Steps
+    quantizer: Quantizer
+    shape: Shape
+    layout: Layout
+    form: Form | None = None
+    table: Table | None = None
+
+
+@dataclass
+class Builder:
+    """Nodes and tensors so far; names are kept unique."""
+
+    nodes: list[Node] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    inputs: list[Port] = field(default_factory=list)
+    resolutions: list[Resolution] = field(default_factory=list)
+    _bounds: dict[str, tuple[IntArray, IntArray]] = field(default_factory=dict)
+
+    def _unique(self, wanted: str) -> str:
+        name, i = wanted, 1
+        taken = set(self.tensors) | {n.name for n in self.nodes}
+        while name in taken:
+            i += 1
+            name = f"{wanted}.{i}"
+        return name
+
+    def add_input(self, port: Port, interval: IntType, shape: Shape, source: str | None, real: Real) -> str:
+        """A network input; its tensor gets a free name."""
+        name = self._unique(port.tensor)
+        self.tensors[name] = Tensor(name, shape, interval, source, real)
+        self.inputs.append(replace(port, tensor=name))
+        return name
+
+    def add(
+        self, op: str, name: str, inputs: tuple[str, ...], params: Any, source: str | None = None, real: Real | None = None
+    ) -> str:
+        """A node; returns the name of its output.
+
+        Raises:
+            UnsupportedModel: Its shapes or accumulators do not work out.
+        """
+        try:
+            shape, interval = OPS[op].infer(params, *(self.tensors[t] for t in inputs))
+        except ValueError as error:
+            raise UnsupportedModel(name, op, str(error), "check the shapes and bit widths of the model") from error
+        unique = self._unique(name)
+        output = self._unique(source or f"{unique}.out")
+        self.tensors[output] = Tensor(output, shape, interval, source, real)
+        self.nodes.append(Node(op, unique, inputs, output, params))
+        self._remember_bounds(self.nodes[-1])
+        return output
+
+    def _remember_bounds(self, node: Node) -> None:
+        """Per-channel intervals of accumulators; tighter than the tensor's."""
+        if isinstance(node.params, Dense):
+            self._bounds[node.output] = product_bounds(node.params.weight, self.tensors[node.inputs[0]].type)
+        elif isinstance(node.params, Conv):
+            self._bounds[node.output] = channel_bounds(node.params, self.tensors[node.inputs[0]].type)
+
+    def bounds(self, tensor: str) -> tuple[IntArray, IntArray]:
+        """Reachable interval: arrays of one element, or one a channel."""
+        interval = self.tensors[tensor].type
+        return self._bounds.get(tensor, (np.array([interval.lo]), np.array([interval.hi])))
+
+    def rise(self, value: Pending, layer: str) -> Pending:
+        """The same real tensor with steps that fall nowhere: falling channels get their integers negated."""
+        signs = direction(value.steps)
+        if (signs >= 0).all():
+            return value
+        channels = value.graph_shape[-1]
+        flip = np.broadcast_to(np.where(signs < 0, -1, 1), (channels,)).astype(np.int64)
+        steps = (scale_by(flip.astype(np.float64)), *value.steps)
+        index = next((i for i, n in enumerate(self.nodes) if n.output == value.tensor), None)
+        if value.exclusive and index is not None and isinstance(self.nodes[index].params, (Dense, Conv)):
+            self._negate_weights(index, flip)
+            return replace(value, steps=steps)
+        interval = self.tensors[value.tensor].type
+        limit = max(abs(interval.lo), abs(interval.hi))
+        negate = Requant(flip, np.zeros(1, dtype=np.int64), 0, half_even=False, lo=-limit, hi=limit)
+        output = self.add("requant", f"{layer}.negate", (value.tensor,), negate)
+        return replace(value, tensor=output, steps=steps)
+
+    def _negate_weights(self, index: int, flip: IntArray) -> None:
+        node = self.nodes[index]
+        params = replace(node.params, weight=node.params.weight * flip)
+        shape, interval = OPS[node.op].infer(params, *(self.tensors[t] for t in node.inputs))
+        self.nodes[index] = replace(node, params=params)
+        self.tensors[node.output] = replace(self.tensors[node.output], shape=shape, type=interval)
+        self._remember_bounds(self.nodes[index])
+
+

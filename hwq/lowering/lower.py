@@ -1,0 +1,378 @@
+"""The walk: a real-valued network becomes an integer graph, node by node, in one pass.
+
+Each tensor of the file is a constant, a raw input, or steps pending on an integer tensor
+(`values.py`). A handler an operator extends that; nothing is rewritten afterwards.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import prod
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from hwq.errors import InputError, UnsupportedModel
+from hwq.exact import exact_array
+from hwq.ir import Graph, Port, Real, check
+from hwq.lowering import constants, products, quantize
+from hwq.lowering.builder import Builder, Resolution
+from hwq.lowering.grid import InputType
+from hwq.lowering.pending import BatchNorm, Relu, Step, channels, compose, scale_by, shift_by
+from hwq.lowering.real import RealGraph, RealNode, RealPort
+from hwq.lowering.values import (
+    Constant,
+    Flow,
+    Pending,
+    QuantizedConstant,
+    Raw,
+    Value,
+    channels_last,
+    per_channel,
+    then,
+)
+from hwq.ops.max_pool import MaxPool
+from hwq.ops.reshape import Reshape
+from hwq.ops.transpose import Transpose
+
+QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant")
+_EPILOGUES = ("Softmax",)
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """An integer graph and how its quantised tensors correspond to the file's."""
+
+    graph: Graph
+    resolutions: tuple[Resolution, ...]
+
+
+def lower(real: RealGraph, input_type: InputType | None = None) -> Lowering:
+    """The integer graph with exactly the file's value for every input.
+
+    Args:
+        real: The network.
+        input_type: Grid of inputs that the file does not quantise.
+
+    Raises:
+        UnsupportedModel: Naming the node, the reason and the cure.
+    """
+    if not any(node.op in QUANTIZERS for node in real.nodes):
+        raise InputError(
+            f"{real.name}: no Quant or BipolarQuant node, so this is a float model without an integer form; "
+            "train it with quantised layers (Brevitas, QKeras, HGQ) and export it as QONNX"
+        )
+    return _Walk(real, input_type).run()
+
+
+class _Walk:
+    """State of one lowering."""
+
+    def __init__(self, real: RealGraph, input_type: InputType | None) -> None:
+        self.real = real
+        self.input_type = input_type
+        self.builder = Builder()
+        self.notes: list[str] = []
+        self.values: dict[str, Value] = {n: Constant(v) for n, v in real.constants.items()}
+        self.uses = Counter(t for node in real.nodes for t in node.inputs)
+        self.uses.update(port.name for port in real.outputs)
+
+    def run(self) -> Lowering:
+        for port in self.real.inputs:
+            shape, layout = channels_last(port.shape)
+            self.values[port.name] = self._start(Raw(port.name, port.shape, port.shape, shape, layout), port)
+        for node in self.real.nodes:
+            self._visit(node)
+        outputs = tuple(self._output(port) for port in self.real.outputs)
+        graph = Graph(
+            name=PurePath(self.real.name).stem,
+            inputs=tuple(self.builder.inputs),
+            outputs=outputs,
+            nodes=tuple(self.builder.nodes),
+            tensors=self.builder.tensors,
+            source_sha256=self.real.sha256,
+            notes=tuple(self.notes),
+        )
+        return Lowering(check(graph), tuple(self.builder.resolutions))
+
+    def _start(self, raw: Raw, port: RealPort) -> Flow:
+        """A raw input, put on the stated grid at once if something other than its quantiser would read it."""
+        if self.input_type is None or self._is_quantised(port.name):
+            return raw
+        node = RealNode("--input-type", port.name, (port.name,), (port.name,), {})
+        return quantize.quantize_input(self.builder, raw, self.input_type.quantizer(), node, stated=True)
+
+    def _is_quantised(self, tensor: str) -> bool:
+        """Whether every path from a raw input meets a quantiser before anything but affine operators."""
+        readers = [n for n in self.real.nodes if tensor in n.inputs and n.op != "Shape"]
+        simple = ("Mul", "Add", "Sub", "Div", "Reshape", "Flatten", "Identity", "Cast", "BatchNormalization")
+        return all(n.op in QUANTIZERS or (n.op in simple and self._is_quantised(n.outputs[0])) for n in readers)
+
+    def _visit(self, node: RealNode) -> None:
+        inputs = [self.values[t] if t else None for t in node.inputs]
+        if node.op == "Shape" and isinstance(inputs[0], (Raw, Pending)):
+            self.values[node.outputs[0]] = Constant(np.array([1, *inputs[0].shape], dtype=np.int64))
+            return
+        folded = [v for v in inputs if isinstance(v, (Constant, QuantizedConstant))]
+        if inputs and len(folded) == len(inputs) and node.op in constants.FOLDS:
+            self.values[node.outputs[0]] = self._fold(node, folded)
+            return
+        if node.op not in HANDLERS:
+            supported = ", ".join(sorted(HANDLERS))
+            raise UnsupportedModel(node.name, node.op, "this operator is not supported", f"supported are: {supported}")
+        value = HANDLERS[node.op](self, node, inputs)
+        if isinstance(value, Pending):
+            value = replace(value, exclusive=value.exclusive and self.uses[node.outputs[0]] == 1)
+        self.values[node.outputs[0]] = value
+
+    def _fold(self, node: RealNode, inputs: list[Constant | QuantizedConstant]) -> Value:
+        try:
+            return constants.fold(node.op, node.attributes, inputs)
+        except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
+            cure = "fold this constant before the export"
+            raise UnsupportedModel(node.name, node.op, f"cannot be folded exactly: {error}", cure) from error
+
+    def _output(self, port: RealPort) -> Port:
+        value = self.values.get(port.name)
+        if not isinstance(value, Pending):
+            raise InputError(f"output '{port.name}' does not depend on a quantised input: there is no integer graph for it")
+        affine = compose(value.steps)
+        if affine is None:
+            reason = "is the network's output, after a non-linear operator, and is not quantised"
+            raise UnsupportedModel(port.name, "output", reason, "end the network with a linear layer or a quantiser")
+        tensor = self.builder.tensors[value.tensor]
+        known = tensor.real
+        if known is None:
+            self.builder.tensors[value.tensor] = replace(tensor, real=Real(*affine))
+        elif not _same(known, Real(*affine)):
+            reason = "and another tensor share their integers under different scales"
+            raise UnsupportedModel(port.name, "output", reason, "quantise this output on its own")
+        return Port(value.tensor, port.name, value.shape, value.layout)
+
+
+def _same(a: Real, b: Real) -> bool:
+    pairs = ((a.scale, b.scale), (a.offset, b.offset))
+    return all(len(x) == len(y) and all(v == w for v, w in zip(x, y, strict=True)) for x, y in pairs)
+
+
+# --- handlers: (walk, node, inputs) -> the value of its first output -----------------------------
+
+Inputs = list[Any]
+
+
+def _flow(node: RealNode, value: Value | None) -> Flow:
+    if not isinstance(value, (Raw, Pending)):
+        raise UnsupportedModel(node.name, node.op, "its first operand is a constant", "fold it before the export")
+    return value
+
+
+def _parameter(node: RealNode, value: Value | None, flow: Flow) -> Any:
+    """A constant operand, one element or one a channel of the flow."""
+    if not isinstance(value, (Constant, QuantizedConstant)):
+        cure = "only constants can be added, subtracted, multiplied or divided so far"
+        raise UnsupportedModel(node.name, node.op, "combines two computed tensors", cure)
+    array = per_channel(value.exact() if isinstance(value, QuantizedConstant) else value.values, flow)
+    if array is None:
+        cure = "use one number a tensor or a channel"
+        raise UnsupportedModel(node.name, node.op, f"its constant varies inside a channel of {flow.shape}", cure)
+    return array
+
+
+def _quant(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    parameters = inputs[1:]
+    if not all(isinstance(p, (Constant, QuantizedConstant)) for p in parameters):
+        cure = "export with constant quantiser parameters (eval mode)"
+        raise UnsupportedModel(node.name, node.op, "its scale, zero point or bit width is computed", cure)
+    arrays = tuple(p.values if isinstance(p, Constant) else p.exact() for p in parameters)
+    make, scale = quantize.read_quantizer(node, arrays)
+    value = inputs[0]
+    if isinstance(value, (Constant, QuantizedConstant)):
+        exact = value if isinstance(value, Constant) else Constant(value.exact())
+        return quantize.quantize_constant(exact, make(scale.astype(np.float64).reshape(-1)), scale)
+    flow = _flow(node, value)
+    quantizer = make(quantize.step_of(node, scale, flow))
+    if isinstance(flow, Raw):
+        return quantize.quantize_input(walk.builder, flow, quantizer, node)
+    return quantize.resolve(walk.builder, flow, quantizer, node)
+
+
+def _matmul(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    x, weight = products.operands(node, inputs[0], inputs[1])
+    return products.dense(walk.builder, node, x, weight)
+
+
+def _gemm(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    x, weight = products.operands(node, inputs[0], inputs[1])
+    attributes = node.attributes
+    if attributes.get("transA", 0):
+        raise UnsupportedModel(node.name, node.op, "transposes the batch axis (transA)", "export without transA")
+    if attributes.get("transB", 0):
+        turned = constants.fold("Transpose", {}, [weight])
+        weight = turned if isinstance(turned, QuantizedConstant) else weight
+    bias = inputs[2] if len(inputs) > 2 else None
+    beta = float(attributes.get("beta", 1.0))
+    if isinstance(bias, (Constant, QuantizedConstant)) and beta != 1.0:
+        bias = constants.fold("Mul", {}, [bias, Constant(np.array(beta))])
+    return products.dense(walk.builder, node, x, weight, bias, float(attributes.get("alpha", 1.0)))
+
+
+def _conv(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    x, weight = products.operands(node, inputs[0], inputs[1])
+    return products.conv(walk.builder, node, x, weight, inputs[2] if len(inputs) > 2 else None)
+
+
+def _batch_norm(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    flow = _flow(node, inputs[0])
+    size = flow.shape[0] if flow.shape else 1
+    column = (size,) + (1,) * (len(flow.shape) - 1)
+    raw = [v.exact() if isinstance(v, QuantizedConstant) else v.values for v in inputs[1:5]]
+    if any(a.size != size for a in raw):
+        raise UnsupportedModel(node.name, node.op, f"parameters do not fit {size} channels", "check the export")
+    arrays = [per_channel(a.reshape(column), flow) for a in raw]
+    epsilon = Fraction(float(node.attributes.get("epsilon", np.float32(1e-5))))
+    gamma, beta, mean, variance = (np.asarray(a) for a in arrays)
+    if (variance.astype(np.float64) + float(epsilon) <= 0).any():
+        raise UnsupportedModel(node.name, node.op, "its variance is not positive", "check the training")
+    return then(flow, BatchNorm(gamma, beta, mean, variance, epsilon))
+
+
+def _arithmetic(step: Callable[[Any], Step], *, commutes: bool) -> Callable[[_Walk, RealNode, Inputs], Value]:
+    def handle(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+        first, second = inputs
+        if commutes and isinstance(first, (Constant, QuantizedConstant)):
+            first, second = second, first
+        if isinstance(first, (Constant, QuantizedConstant)):
+            return _reversed(node, first, second)
+        flow = _flow(node, first)
+        return then(flow, step(_parameter(node, second, flow)))
+
+    return handle
+
+
+def _reversed(node: RealNode, first: Constant | QuantizedConstant, second: Value) -> Value:
+    """``constant - x``; ``constant / x`` has no integer form."""
+    if node.op != "Sub":
+        raise UnsupportedModel(node.name, node.op, "divides by a computed tensor", "no integer form exists")
+    flow = then(_flow(node, second), scale_by(np.array([-1.0])))
+    return then(flow, shift_by(_parameter(node, first, flow)))
+
+
+def _divide_by(values: Any) -> Step:
+    inverse = [constants.Surd.of(v if values.dtype == object else float(v)).inverse() for v in values]
+    return scale_by(exact_array(inverse))
+
+
+def _negated(values: Any) -> Step:
+    return shift_by(-values)
+
+
+def _relu(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    return then(_flow(node, inputs[0]), Relu())
+
+
+def _identity(_walk: _Walk, _node: RealNode, inputs: Inputs) -> Value:
+    value: Value = inputs[0]
+    return value
+
+
+def _softmax(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    if node.outputs[0] not in {p.name for p in walk.real.outputs}:
+        raise UnsupportedModel(node.name, node.op, "stands inside the network", "a Softmax is possible only at the end")
+    walk.notes.append(f"final {node.op} '{node.name}' is cut: the output is its input")
+    return _flow(node, inputs[0])
+
+
+def _max_pool(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    x, attributes = _flow(node, inputs[0]), node.attributes
+    if isinstance(x, Raw) or len(x.shape) != 3:
+        raise UnsupportedModel(node.name, node.op, "needs a quantised (channels, height, width) tensor", products.QUANTIZE_CURE)
+    kernel = tuple(attributes["kernel_shape"])
+    strides, dilations = tuple(attributes.get("strides", (1, 1))), tuple(attributes.get("dilations", (1, 1)))
+    if len(kernel) != 2 or attributes.get("ceil_mode", 0) or attributes.get("storage_order", 0):
+        raise UnsupportedModel(node.name, node.op, "ceil_mode, storage_order or not 2-D", "pool in 2-D with ceil_mode=False")
+    pads = products.resolve_pads(node, x.shape[1:], kernel, strides, dilations)
+    x = walk.builder.rise(x, node.name)
+    output = walk.builder.add("max_pool", node.name, (x.tensor,), MaxPool(kernel, strides, pads, dilations))
+    h, w, c = walk.builder.tensors[output].shape
+    return replace(x, tensor=output, shape=(c, h, w), graph_shape=(h, w, c), layout=channels_last((c, h, w))[1], exclusive=False)
+
+
+def _flatten(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    if node.attributes.get("axis", 1) != 1:
+        raise UnsupportedModel(node.name, node.op, "flattens along another axis than 1", "use torch.flatten(x, 1)")
+    flow = _flow(node, inputs[0])
+    return _to_shape(walk, node, flow, (prod(flow.shape),))
+
+
+def _reshape(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    flow = _flow(node, inputs[0])
+    if not isinstance(inputs[1], Constant):
+        raise UnsupportedModel(node.name, node.op, "its shape is computed", "reshape to constant sizes")
+    wanted = [int(s) for s in inputs[1].values.ravel()]
+    sizes = [(1, *flow.shape)[i] if s == 0 else s for i, s in enumerate(wanted)]
+    batch, rest = sizes[0], sizes[1:]
+    total = prod(flow.shape)
+    if -1 in rest and batch != -1:
+        rest[rest.index(-1)] = total // -prod(rest)
+    if not rest or prod(rest) != total:
+        reason = f"reshapes {flow.shape} to {tuple(wanted)}, which mixes the batch with other axes"
+        raise UnsupportedModel(node.name, node.op, reason, "keep the batch as the first axis")
+    return _to_shape(walk, node, flow, tuple(rest))
+
+
+def _to_shape(walk: _Walk, node: RealNode, flow: Flow, shape: tuple[int, ...]) -> Value:
+    if shape == flow.shape:
+        return flow
+    if isinstance(flow, Raw):
+        if channels(flow.steps) > 1:
+            raise UnsupportedModel(node.name, node.op, "reshapes after per-channel constants", "reshape first")
+        graph_shape, layout = channels_last(shape)
+        return replace(flow, shape=shape, graph_shape=graph_shape, layout=layout)
+    if len(shape) == 1:
+        output = walk.builder.add("reshape", node.name, (flow.tensor,), Reshape(shape))
+        index = np.arange(shape[0]) % flow.graph_shape[-1]
+        steps = tuple(s.take(index) for s in flow.steps)
+        return replace(flow, tensor=output, shape=shape, graph_shape=shape, steps=steps, exclusive=False)
+    return _rearranged(walk, node, flow, shape)
+
+
+def _rearranged(walk: _Walk, node: RealNode, flow: Pending, shape: tuple[int, ...]) -> Value:
+    """Back to the file's order, then to the new shape with its channels last."""
+    if channels(flow.steps) > 1:
+        raise UnsupportedModel(node.name, node.op, "reshapes a tensor with per-channel constants", products.QUANTIZE_CURE)
+    builder, tensor = walk.builder, flow.tensor
+    moved = tuple(flow.layout.view[a] for a in flow.layout.axes)
+    tensor = builder.add("reshape", f"{node.name}.unfold", (tensor,), Reshape(moved))
+    back = tuple(int(a) for a in np.argsort(flow.layout.axes))
+    tensor = builder.add("transpose", f"{node.name}.file_order", (tensor,), Transpose(back))
+    tensor = builder.add("reshape", node.name, (tensor,), Reshape(shape))
+    graph_shape, layout = channels_last(shape)
+    tensor = builder.add("transpose", f"{node.name}.channels_last", (tensor,), Transpose(layout.axes))
+    return replace(flow, tensor=tensor, shape=shape, graph_shape=graph_shape, layout=layout, exclusive=False)
+
+
+HANDLERS: dict[str, Callable[[_Walk, RealNode, Inputs], Value]] = {
+    "Add": _arithmetic(shift_by, commutes=True),
+    "BatchNormalization": _batch_norm,
+    "BipolarQuant": _quant,
+    "Cast": _identity,
+    "Conv": _conv,
+    "Div": _arithmetic(_divide_by, commutes=False),
+    "Dropout": _identity,
+    "Flatten": _flatten,
+    "Gemm": _gemm,
+    "Identity": _identity,
+    "IntQuant": _quant,
+    "MatMul": _matmul,
+    "MaxPool": _max_pool,
+    "Mul": _arithmetic(scale_by, commutes=True),
+    "Quant": _quant,
+    "Relu": _relu,
+    "Reshape": _reshape,
+    "Softmax": _softmax,
+    "Sub": _arithmetic(_negated, commutes=False),
+}

@@ -1,0 +1,112 @@
+"""What a tensor of the file is during the walk: a constant, a raw input, or a pending integer tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Union
+
+import numpy as np
+
+from hwq.exact import ExactArray
+from hwq.ir import Layout
+from hwq.lowering.pending import Step, Steps
+from hwq.rounding import IntArray
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Exact numbers: float or int arrays (each element the number that it is), or objects (`Surd`, `Fraction`)."""
+
+    values: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class QuantizedConstant:
+    """``scale·codes``: integers with the zero point subtracted; the scale broadcasts against them."""
+
+    codes: IntArray
+    scale: np.ndarray[Any, Any]
+
+    def exact(self) -> np.ndarray[Any, Any]:
+        """The real numbers: float64 where the product is one, else fractions."""
+        codes, scale = np.broadcast_arrays(self.codes, self.scale.astype(np.float64))
+        if np.abs(codes).max(initial=0) < 2**29 and self.scale.dtype == np.float32:
+            return codes * scale
+        flat = [int(q) * Fraction(float(s)) for q, s in zip(codes.ravel(), scale.ravel(), strict=True)]
+        out = np.empty(len(flat), dtype=object)
+        out[:] = flat
+        return out.reshape(codes.shape)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A real input of the network, possibly after affine steps, that no quantiser has seen.
+
+    Attributes:
+        port: Name of the input.
+        port_shape: Its shape in the file, without batch.
+        shape: Of this tensor in the file, without batch.
+        graph_shape: In the graph.
+    """
+
+    port: str
+    port_shape: Shape
+    shape: Shape
+    graph_shape: Shape
+    layout: Layout
+    steps: Steps = ()
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Steps on an integer tensor of the graph.
+
+    Attributes:
+        tensor: Its name.
+        shape: Of this tensor in the file, without batch.
+        graph_shape: In the graph; the last axis is the channel that steps refer to.
+        exclusive: Nothing else can see the integer tensor, so its signs may be changed in place.
+    """
+
+    tensor: str
+    shape: Shape
+    graph_shape: Shape
+    layout: Layout
+    steps: Steps = ()
+    exclusive: bool = False
+
+
+Flow = Union[Raw, Pending]
+Value = Union[Constant, QuantizedConstant, Raw, Pending]
+
+
+def channels_last(shape: Shape) -> tuple[Shape, Layout]:
+    """Graph shape and layout of a file tensor (C, ...): channels go last."""
+    if len(shape) < 2:
+        return shape, Layout(shape, tuple(range(len(shape))))
+    axes = (*range(1, len(shape)), 0)
+    return tuple(shape[a] for a in axes), Layout(shape, axes)
+
+
+def then(value: Flow, step: Step) -> Flow:
+    """The value after one more step."""
+    return replace(value, steps=(*value.steps, step))
+
+
+def per_channel(constant: np.ndarray[Any, Any], value: Flow) -> ExactArray | None:
+    """A constant that broadcasts against a file tensor, as one element or one a graph channel.
+
+    None if it varies along another axis than the graph's last.
+    """
+    numbers = constant if constant.dtype == object else constant.astype(np.float64)
+    if numbers.size == 1:
+        return numbers.reshape(1)
+    padded = numbers.reshape((1,) * (1 + len(value.shape) - numbers.ndim) + numbers.shape)
+    if padded.ndim != 1 + len(value.shape) or padded.shape[0] != 1:
+        return None
+    full = np.broadcast_to(padded[0], value.shape).reshape(value.layout.view)
+    moved = full.transpose(value.layout.axes).reshape(-1, value.graph_shape[-1])
+    return moved[0].copy() if (moved == moved[0]).all() else None

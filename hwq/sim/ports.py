@@ -1,0 +1,127 @@
+"""Between real numbers and the graph's integers, exactly: the host side of inputs and outputs."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from hwq.errors import InputError
+from hwq.exact import Surd, at, nearest
+from hwq.ir import Graph, InputQuantizer, Port, Tensor
+from hwq.rounding import FloatArray, IntArray, boundary, near_boundary, round_float
+
+_CHUNK = 2**22
+
+
+def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> None:
+    """Refuse an array that is not what the port takes.
+
+    Raises:
+        InputError: Wrong shape or dtype, NaN or infinite, or integers outside the interval.
+    """
+    wanted = "(batch, " + ", ".join(map(str, port.shape)) + ")"
+    if x.ndim != len(port.shape) + 1 or x.shape[1:] != port.shape or not len(x):
+        raise InputError(f"input '{port.name}' takes {wanted}, got an array of shape {x.shape}")
+    if x.dtype.kind in "iu":
+        interval = graph.tensors[port.tensor].type
+        if x.min() < interval.lo or x.max() > interval.hi:
+            raise InputError(f"input '{port.name}': integer codes must lie in {interval.lo}..{interval.hi}, got {x.min()}..{x.max()}")
+        return
+    if x.dtype != np.float32:
+        raise InputError(f"input '{port.name}' takes float32 (or integer codes), got {x.dtype}: use x.astype(np.float32)")
+    if not np.isfinite(x).all():
+        row = int(np.argwhere(~np.isfinite(x))[0][0])
+        raise InputError(f"input '{port.name}' holds NaN or infinite values, first in row {row}")
+
+
+def encode(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> IntArray:
+    """Integers (N, *graph shape) of a checked input (N, *file shape): float32, or codes already."""
+    check_input(graph, port, x)
+    moved = port.layout.to_graph(x, graph.tensors[port.tensor].shape)
+    if x.dtype.kind in "iu":
+        return moved.astype(np.int64)
+    quantizer = port.quantizer
+    if quantizer is None:
+        raise InputError(f"input '{port.name}' has no quantiser: give integer codes")
+    rows = max(1, _CHUNK // max(1, moved[0].size))
+    parts = [quantize(quantizer, moved[i : i + rows].astype(np.float64)) for i in range(0, len(moved), rows)]
+    return np.concatenate(parts)
+
+
+def quantize(quantizer: InputQuantizer, x: FloatArray) -> IntArray:
+    """Exact integers of float32 values held as float64; channels are the last axis."""
+    scale, offset, step = nearest(quantizer.scale), nearest(quantizer.offset), nearest(quantizer.step)
+    product = x * (scale / step)
+    shift = offset / step
+    if quantizer.bipolar:
+        z = product + shift + quantizer.zero
+        codes = np.where(z >= 0, 1, -1).astype(np.int64)
+        unsure = np.abs(z) <= 1e-9 * (np.abs(product) + np.abs(shift) + abs(quantizer.zero))
+    else:
+        z = np.clip(product + shift + quantizer.zero, quantizer.lo, quantizer.hi)
+        codes = round_float(quantizer.rounding, z).astype(np.int64)
+        unsure = near_boundary(quantizer.rounding, z, 1e-9 * (1 + max(abs(quantizer.lo), abs(quantizer.hi))))
+        huge = np.abs(product) + np.abs(shift) > 1e5 * (1 + np.abs(z))
+        unsure |= huge & (np.abs(product + shift) < 1e-9 * (np.abs(product) + np.abs(shift)))
+    _settle(quantizer, x, codes, unsure)
+    return codes - quantizer.zero
+
+
+def _settle(quantizer: InputQuantizer, x: FloatArray, codes: IntArray, unsure: np.ndarray[Any, Any]) -> None:
+    """Decide the values near a boundary exactly, each distinct (channel, value) once."""
+    where = np.nonzero(unsure)
+    if not len(where[0]):
+        return
+    many = max(len(quantizer.scale), len(quantizer.offset), len(quantizer.step)) > 1
+    channel = where[-1] if many else np.zeros(len(where[0]), dtype=np.int64)
+    pairs, back = np.unique(np.stack([channel.astype(np.float64), x[where]]), axis=1, return_inverse=True)
+    exact = [exact_code(quantizer, float(v), int(c)) for c, v in pairs.T]
+    codes[where] = np.array(exact, dtype=np.int64)[back]
+
+
+def real_quotient(quantizer: InputQuantizer, x: float, channel: int) -> Surd:
+    """``(scale·x + offset)/step + zero``, exactly."""
+    value = at(quantizer.scale, channel) * Fraction(x) + at(quantizer.offset, channel)
+    return value / at(quantizer.step, channel) + quantizer.zero
+
+
+def exact_code(quantizer: InputQuantizer, x: float, channel: int) -> int:
+    """The code of one value before the zero point is subtracted."""
+    z = real_quotient(quantizer, x, channel)
+    if quantizer.bipolar:
+        return 1 if z.sign() >= 0 else -1
+    low, high = quantizer.lo, quantizer.hi
+    while low < high:
+        middle = (low + high + 1) // 2
+        edge, inclusive = boundary(quantizer.rounding, middle)
+        sign = (z - edge).sign()
+        low, high = (middle, high) if sign > 0 or (sign == 0 and inclusive) else (low, middle - 1)
+    return low
+
+
+def decode(tensor: Tensor, codes: IntArray) -> FloatArray:
+    """The correctly rounded float64 of ``scale[c]·q + offset[c]``; channels are the last axis.
+
+    Raises:
+        InputError: The tensor's real meaning is not affine.
+    """
+    if tensor.real is None:
+        raise InputError(f"tensor '{tensor.name}' has no affine real meaning")
+    scale, offset = tensor.real.scale, tensor.real.offset
+    if scale.dtype != object and offset.dtype != object and not offset.any():
+        return codes * scale.astype(np.float64)
+    many = max(len(scale), len(offset)) > 1
+    flat = codes.reshape(-1, codes.shape[-1]) if many else codes.reshape(-1, 1)
+    out = np.empty(flat.shape)
+    for c in range(flat.shape[1]):
+        values, back = np.unique(flat[:, c], return_inverse=True)
+        a, b = at(scale, c), at(offset, c)
+        out[:, c] = np.array([float(a * int(q) + b) for q in values])[back]
+    return out.reshape(codes.shape)
+
+
+def decode_output(graph: Graph, port: Port, codes: IntArray) -> FloatArray:
+    """Real output (N, *file shape), correctly rounded."""
+    return np.asarray(port.layout.to_file(decode(graph.tensors[port.tensor], codes), port.shape))

@@ -179,9 +179,9 @@ def shift_images(x: torch.Tensor, pixels: int, generator: torch.Generator) -> to
 
 def _groups(model: nn.Module, spec: TrainSpec) -> list[dict[str, Any]]:
     """Weight decay for matrices and kernels only, not for scales, biases and batch normalisation."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.ndim > 1]
-    rest = [p for p in parameters if p.ndim <= 1]
+    named = list(model.named_parameters())
+    decayed = [p for name, p in named if name.endswith(".weight") and p.ndim > 1]
+    rest = [p for name, p in named if not (name.endswith(".weight") and p.ndim > 1)]
     return [
         {"params": decayed, "weight_decay": spec.weight_decay},
         {"params": rest, "weight_decay": 0.0},

@@ -1,15 +1,18 @@
 """The quantised layers of hwq's own networks, each one exportable to QONNX without loss.
 
-Brevitas's defaults are changed in two places. Activation scales are plain parameters with a stated
-start, not statistics of the first 300 steps: a checkpoint then holds the whole state. One-bit
+Brevitas's defaults are changed in three places. Weight scales are learned, from a start at the mean
+plus some standard deviations of the magnitudes. Activation scales are learned from a stated start,
+not from statistics of the first 300 steps: a checkpoint then holds the whole state. One-bit
 activations are bipolar, because QONNX has no one-bit unsigned quantiser in Brevitas's exporter (it
 writes BipolarQuant for any one-bit quantiser, signed or not).
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import brevitas.nn as qnn
-from brevitas.inject.enum import ScalingImplType
+from brevitas.inject.enum import ScalingImplType, StatsOp
 from brevitas.quant import (
     Int8ActPerTensorFixedPoint,
     Int8WeightPerChannelFloat,
@@ -23,8 +26,8 @@ from torch import nn
 
 from hwq.train.recipe import InputSpec
 
-# Largest representable value at the start, in standard deviations of the batch-normalised input: the
-# clipping point of least squared error for a uniform quantiser of a half-normal variable, rounded.
+# Largest representable value at the start, in standard deviations: about the clipping point of least
+# squared error for a uniform quantiser of a half-normal variable.
 _CLIP = {2: 2.0, 3: 2.5, 4: 3.0, 5: 3.4, 6: 3.8, 7: 4.2, 8: 4.5}
 
 _BINARY_WEIGHT_SCALE = 0.1
@@ -60,16 +63,22 @@ def quant_activation(bits: int) -> nn.Module:
 
 def quant_conv(inputs: int, outputs: int, kernel: int, padding: int, bits: int, scale: str) -> nn.Module:
     """A square convolution without bias, stride 1; `scale` is "tensor" or "channel"."""
-    layer: nn.Module = qnn.QuantConv2d(
+    layer = qnn.QuantConv2d(
         inputs, outputs, kernel, padding=padding, bias=False, **_weight_quant(bits, scale)
     )
-    return layer
+    return _with_scale(layer)
 
 
 def quant_linear(inputs: int, outputs: int, bits: int, scale: str, *, bias: bool = False) -> nn.Module:
     """A linear layer; its bias, if any, stays in float and is folded exactly by the lowering."""
-    layer: nn.Module = qnn.QuantLinear(inputs, outputs, bias=bias, **_weight_quant(bits, scale))
-    return layer
+    return _with_scale(qnn.QuantLinear(inputs, outputs, bias=bias, **_weight_quant(bits, scale)))
+
+
+def _with_scale(layer: Any) -> nn.Module:
+    """Brevitas sets a learned scale when it is first used; use it now, so that every state dict has it."""
+    layer.quant_weight()
+    found: nn.Module = layer
+    return found
 
 
 def _weight_quant(bits: int, scale: str) -> dict[str, object]:
@@ -79,4 +88,10 @@ def _weight_quant(bits: int, scale: str) -> dict[str, object]:
             "weight_scaling_const": _BINARY_WEIGHT_SCALE,
         }
     quantizer = Int8WeightPerChannelFloat if scale == "channel" else Int8WeightPerTensorFloat
-    return {"weight_quant": quantizer, "weight_bit_width": bits}
+    return {
+        "weight_quant": quantizer,
+        "weight_bit_width": bits,
+        "weight_scaling_impl_type": ScalingImplType.PARAMETER_FROM_STATS,
+        "weight_scaling_stats_op": StatsOp.MEAN_SIGMA_STD,
+        "weight_sigma": _CLIP[bits],
+    }

@@ -110,3 +110,9 @@ def matrix_layer(class_name: str, attributes: Mapping[str, Any], weight: IntArra
     """A layer of multiply-accumulates. Partial sums may wrap in the accumulator: the final value fits it."""
     types = {"result": site.output.type, "accum": site.output.type, "weight": interval_of(weight)}
     return HlsLayer(class_name, attributes, site.output.shape, types, {"weight": weight}, matrix=True)
+
+
+def reshape_layer(shape: tuple[int, ...], site: Site, suffix: str = "") -> HlsLayer:
+    """The same words under another shape."""
+    types = {"result": site.output.type}
+    return HlsLayer("HwqReshape", {"target_shape": list(shape)}, shape, types, suffix=suffix)

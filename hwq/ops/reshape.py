@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from hwq.emit.layers import HlsLayer, Site
+from hwq.cost.laws import shape as law
+from hwq.emit.layers import HlsLayer, Site, reshape_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -30,8 +31,7 @@ def run(params: Reshape, x: IntArray) -> IntArray:
 
 def emit(params: Reshape, site: Site) -> tuple[HlsLayer, ...]:
     """In place in io_parallel, and for a flatten."""
-    attributes = {"target_shape": list(params.shape)}
-    return (HlsLayer("Reshape", attributes, params.shape, {"result": site.output.type}),)
+    return (reshape_layer(params.shape, site),)
 
 
-SPEC = OpSpec("reshape", Reshape, infer, run, no_macs, emit=emit, source="ONNX Reshape, Flatten")
+SPEC = OpSpec("reshape", Reshape, infer, run, no_macs, emit=emit, cost=law.reshape, source="ONNX Reshape, Flatten")

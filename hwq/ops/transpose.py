@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwq.emit.layers import HlsLayer, Site
+from hwq.cost.laws import shape as law
+from hwq.emit.layers import HlsLayer, Site, reshape_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -30,12 +31,20 @@ def run(params: Transpose, x: IntArray) -> IntArray:
 
 
 def emit(params: Transpose, site: Site) -> tuple[HlsLayer, ...]:
-    """A reshape, where only axes of size one move."""
-    moved = [a for a in params.axes if site.input.shape[a] > 1]
+    """A reshape where only axes of size one move; hls4ml drops a transpose whose first axis has size one."""
+    shape = site.input.shape
+    moved = [a for a in params.axes if shape[a] > 1]
     types = {"result": site.output.type}
     if moved == sorted(moved):
-        return (HlsLayer("Reshape", {"target_shape": list(site.output.shape)}, site.output.shape, types),)
-    return (HlsLayer("Transpose", {"perm": list(params.axes)}, site.output.shape, types),)
+        return (reshape_layer(site.output.shape, site),)
+    if shape[0] > 1:
+        return (HlsLayer("Transpose", {"perm": list(params.axes)}, site.output.shape, types),)
+    kept = sorted(moved)
+    return (
+        reshape_layer(tuple(shape[a] for a in kept), site, suffix="in"),
+        HlsLayer("Transpose", {"perm": [kept.index(a) for a in moved]}, tuple(shape[a] for a in moved), types, suffix="t"),
+        reshape_layer(site.output.shape, site),
+    )
 
 
-SPEC = OpSpec("transpose", Transpose, infer, run, no_macs, emit=emit, source="ONNX Transpose")
+SPEC = OpSpec("transpose", Transpose, infer, run, no_macs, emit=emit, cost=law.transpose, source="ONNX Transpose")

@@ -1,0 +1,3 @@
+source [file join [file dirname [info script]] open_hls.tcl]
+cosim_design -rtl verilog
+exit

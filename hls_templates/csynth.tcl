@@ -1,0 +1,3 @@
+source [file join [file dirname [info script]] open_hls.tcl]
+csynth_design
+exit

@@ -1,0 +1,3 @@
+source [file join [file dirname [info script]] open_hls.tcl]
+export_design -format ip_catalog
+exit

@@ -1,0 +1,243 @@
+"""What hls4ml holds and what it wrote, compared with what was asked.
+
+hls4ml changes types, reuse factors and layers silently; every check here is for a fault that gave
+wrong numbers without an error. The functions take hls4ml's model as it is, and import nothing of it.
+"""
+
+from __future__ import annotations
+
+import re
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwq.emit.layers import interval_of
+from hwq.emit.plan import Plan, PlannedLayer
+from hwq.hardware import Strategy
+from hwq.ir import IntType
+from hwq.rounding import IntArray
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_SAME_CLASS = {
+    "Conv2D": {"Conv2D", "PointwiseConv2D"},
+    "InputLayer": {"Input", "InputLayer"},
+    "HwqReshape": {"HwqReshape", "Repack"},
+    "MaxPooling2D": {"Pooling2D"},
+}
+_HELPERS = {"Clone": "clone_", "ZeroPadding2D": "zp2d_"}
+_SILENT = {"Input", "InputLayer", "HwqReshape"}
+
+
+def audit_model(plan: Plan, model: Any) -> list[str]:
+    """Findings after conversion; empty when the model is what was asked."""
+    nodes = {_planned_name(node): node for node in model.get_layers()}
+    findings = _names(plan) + _layer_set(plan, nodes)
+    for planned in plan.layers:
+        if planned.name in nodes:
+            findings += _layer(plan, planned, nodes[planned.name])
+    findings += [text for name, node in nodes.items() for text in _helper(plan, name, node)]
+    return findings + _ports(plan, model)
+
+
+def _planned_name(node: Any) -> str:
+    name: str = node.name
+    return name.removeprefix("repack_") if node.class_name == "Repack" else name
+
+
+def _names(plan: Plan) -> list[str]:
+    names = [p.name for p in plan.layers]
+    bad = [f"layer name '{n}' is no C identifier" for n in (*names, plan.top) if not _IDENTIFIER.fullmatch(n)]
+    folded = [n.lower() for n in names]
+    return bad + [
+        f"layer name '{n}' is used twice, ignoring case" for n in names if folded.count(n.lower()) > 1
+    ]
+
+
+def _layer_set(plan: Plan, nodes: dict[str, Any]) -> list[str]:
+    lost = [f"layer '{p.name}' is gone" for p in plan.layers if p.name not in nodes]
+    names = {p.name for p in plan.layers}
+    added = [
+        f"layer '{name}' ({node.class_name}) was added"
+        for name, node in nodes.items()
+        if name not in names and not name.startswith(_HELPERS.get(node.class_name, "\0"))
+    ]
+    return lost + added
+
+
+def _layer(plan: Plan, planned: PlannedLayer, node: Any) -> list[str]:
+    where = f"layer '{planned.name}'"
+    layer = planned.layer
+    findings = [f"{where}: {text}" for text in (*_types(planned, node), *_weights(plan, planned, node))]
+    if node.class_name not in _SAME_CLASS.get(layer.class_name, {layer.class_name}):
+        findings.append(f"{where}: became a {node.class_name}")
+    shape = tuple(node.get_output_variable().shape)
+    if shape != layer.shape:
+        findings.append(f"{where}: makes shape {shape}, asked {layer.shape}")
+    if node.class_name not in _SILENT and not node.get_attr("function_cpp"):
+        findings.append(f"{where}: no call was generated")
+    if node.get_attr("function_cpp") and "n_in" in layer.attributes:
+        findings += _n_in(where, layer.attributes["n_in"], node)
+    if layer.matrix:
+        findings += _reuse(where, plan, planned, node)
+    return findings
+
+
+def _n_in(where: str, declared: int, node: Any) -> list[str]:
+    reads = prod(node.get_input_variable().shape)
+    return [] if reads == declared else [f"{where}: declares n_in {declared}, but reads {reads} elements"]
+
+
+def _reuse(where: str, plan: Plan, planned: PlannedLayer, node: Any) -> list[str]:
+    held = (str(node.get_attr("strategy")).lower(), int(node.get_attr("reuse_factor")))
+    asked = (plan.strategy.value, planned.reuse)
+    return [] if held == asked else [f"{where}: strategy and reuse factor {held}, asked {asked}"]
+
+
+def _types(planned: PlannedLayer, node: Any) -> list[str]:
+    findings = []
+    for key, asked in planned.layer.types.items():
+        held = _held_type(node, key)
+        if held is None:
+            findings.append(f"has no type '{key}'")
+        elif not _is_type(held, asked):
+            findings.append(f"type '{key}' is {held}, asked {asked}")
+    return findings
+
+
+def _held_type(node: Any, key: str) -> Any:
+    if key == "result":
+        return node.get_output_variable().type.precision
+    if key in node.weights:
+        return node.weights[key].type.precision
+    named = node.get_attr(f"{key}_t")
+    return None if named is None else named.precision
+
+
+def _is_type(held: Any, asked: IntType) -> bool:
+    """A fixed point type without fraction; an integer type would change what product hls4ml builds."""
+    modes = [str(getattr(held, name, "")) for name in ("rounding_mode", "saturation_mode")]
+    return (
+        held.__class__.__name__.endswith("FixedPrecisionType")
+        and (held.width, held.integer, bool(held.signed)) == (asked.bits, asked.bits, asked.signed)
+        and modes == ["TRN", "WRAP"]
+    )
+
+
+def _weights(plan: Plan, planned: PlannedLayer, node: Any) -> list[str]:
+    findings = []
+    for key, asked in planned.layer.data.items():
+        if key not in node.weights:
+            findings.append(f"weights '{key}' are gone")
+            continue
+        if not np.array_equal(_as_int(node.weights[key].data), _arranged(plan, planned, asked).ravel()):
+            findings.append(f"weights '{key}' changed")
+        values = interval_of(_as_int(node.weights[key].data))
+        kind = planned.layer.types[key]
+        if not _fits(values, kind):
+            findings.append(f"weights '{key}' reach {values.lo}..{values.hi}, beyond {kind}")
+    added = sorted(set(node.weights) - set(planned.layer.data))
+    return findings + [f"weights '{key}' were added" for key in added if np.any(node.weights[key].data)]
+
+
+def _fits(values: IntType, kind: IntType) -> bool:
+    lowest = -(1 << (kind.bits - 1)) if kind.signed else 0
+    highest = (1 << (kind.bits - kind.signed)) - 1
+    return lowest <= values.lo and values.hi <= highest
+
+
+def _as_int(data: Any) -> IntArray:
+    return np.rint(np.asarray(data, dtype=np.float64)).astype(np.int64).ravel()
+
+
+def _arranged(plan: Plan, planned: PlannedLayer, data: IntArray) -> IntArray:
+    """For Resource, hls4ml stores the outputs first."""
+    if planned.layer.matrix and plan.strategy is Strategy.RESOURCE:
+        return np.moveaxis(data, -1, 0)
+    return data
+
+
+def _helper(plan: Plan, name: str, node: Any) -> list[str]:
+    """Layers that hls4ml adds keep the type of what they copy."""
+    if name in {p.name for p in plan.layers} or node.class_name not in _HELPERS:
+        return []
+    source = node.get_input_variable().type.precision
+    wrong = [v for v in node.get_variables() if str(v.type.precision) != str(source)]
+    return [f"layer '{name}' changes the type {source} to {v.type.precision}" for v in wrong]
+
+
+def _ports(plan: Plan, model: Any) -> list[str]:
+    findings = []
+    if list(model.inputs) != list(plan.inputs):
+        findings.append(f"inputs are {list(model.inputs)}, asked {list(plan.inputs)}")
+    if [re.sub(r"_cpy1$", "", name) for name in model.outputs] != list(plan.outputs):
+        findings.append(f"outputs are {list(model.outputs)}, asked {list(plan.outputs)}")
+    return findings
+
+
+# --- written files -------------------------------------------------------------------------------
+
+
+def audit_files(plan: Plan, model: Any, folder: Path) -> list[str]:
+    """Findings after writing: weights, type definitions, reuse factors and calls, as text."""
+    firmware = folder / "firmware"
+    nodes = {_planned_name(node): node for node in model.get_layers()}
+    defines = _typedefs((firmware / "defines.h").read_text())
+    parameters = (firmware / "parameters.h").read_text()
+    top = (firmware / f"{plan.top}.cpp").read_text()
+    findings = []
+    for planned in plan.layers:
+        node = nodes[planned.name]
+        texts = [
+            *_written_weights(plan, planned, node, firmware / "weights"),
+            *_written_types(planned, node, defines),
+            *_written_call(planned, node, parameters, top),
+        ]
+        findings += [f"written layer '{planned.name}': {text}" for text in texts]
+    return findings
+
+
+def _written_weights(plan: Plan, planned: PlannedLayer, node: Any, folder: Path) -> list[str]:
+    findings = []
+    for key, asked in planned.layer.data.items():
+        name = node.weights[key].name
+        want = _arranged(plan, planned, asked).ravel()
+        header = (folder / f"{name}.h").read_text()
+        text = folder / f"{name}.txt"
+        copies = {f"{name}.h": header[header.rindex("= {") + 3 : header.rindex("};")]}
+        if text.is_file():
+            copies[text.name] = text.read_text()
+        for file, body in copies.items():
+            if not np.array_equal(_as_int(np.array(body.split(","), dtype=np.float64)), want):
+                findings.append(f"{file} does not hold the weights")
+    return findings
+
+
+def _typedefs(text: str) -> dict[str, str]:
+    return {name: body for body, name in re.findall(r"^typedef (.*) (\w+);$", text, re.MULTILINE)}
+
+
+def _written_types(planned: PlannedLayer, node: Any, defines: dict[str, str]) -> list[str]:
+    findings = []
+    for key, asked in planned.layer.types.items():
+        if key == "result":
+            name = node.get_output_variable().type.name
+        else:
+            name = node.weights[key].type.name if key in node.weights else node.get_attr(f"{key}_t").name
+        want = f"ap_{'' if asked.signed else 'u'}fixed<{asked.bits},{asked.bits}>"
+        if want not in defines.get(name, ""):
+            findings.append(f"type {name} is {defines.get(name)}, asked {want}")
+    return findings
+
+
+def _written_call(planned: PlannedLayer, node: Any, parameters: str, top: str) -> list[str]:
+    findings = []
+    if node.get_attr("function_cpp") and f"// {planned.name}\n" not in top:
+        findings.append("has no call")
+    if planned.layer.matrix:
+        struct = re.search(rf"struct config{node.index} .*?\n}};", parameters, re.DOTALL)
+        reuse = re.search(r"reuse_factor = (\d+);", struct.group(0)) if struct else None
+        if reuse is None or int(reuse.group(1)) != planned.reuse:
+            findings.append(f"reuse factor {reuse and reuse.group(1)}, asked {planned.reuse}")
+    return findings

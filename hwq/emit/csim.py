@@ -1,0 +1,225 @@
+"""C simulation: compile a written project with g++ and run it, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwq.emit.manifest import NAME
+from hwq.emit.scripts import CXX_FLAGS
+from hwq.emit.testbench import check_codes, input_files
+from hwq.errors import CheckFailed, InputError, ToolMissing
+from hwq.ir import Graph
+from hwq.rounding import IntArray
+
+COMPILE_LIMIT_S = 900.0
+RUN_LIMIT_S = 3600.0
+_COMPLAINTS = ("WARNING", "ERROR")
+_EXECUTABLE = "csim"
+
+
+@dataclass(frozen=True)
+class CsimResult:
+    """What a run of the C++ said.
+
+    Attributes:
+        ok: Every compared word was equal, and nothing complained.
+        rows: Rows run; 0 when the run did not come to its end.
+        message: The testbench's own words.
+        traces: Every tensor of the graph that the C++ computes, int64 (rows, *shape), if asked for.
+    """
+
+    ok: bool
+    rows: int
+    message: str
+    seconds_compile: float
+    seconds_run: float
+    traces: Mapping[str, IntArray] = field(default_factory=dict)
+
+    def raise_if_failed(self) -> CsimResult:
+        """Self, if all was equal.
+
+        Raises:
+            CheckFailed: With the first differences.
+        """
+        if not self.ok:
+            raise CheckFailed(f"csim differs from the integer graph:\n{self.message}")
+        return self
+
+
+def build(project_dir: str | Path) -> Path:
+    """Compile ``build/csim`` of a written project; both files at once.
+
+    Raises:
+        ToolMissing: g++ is not installed.
+        CheckFailed: It does not compile.
+        InputError: Not a project.
+    """
+    root = Path(project_dir).resolve()
+    top = _manifest(root)["top"]
+    compiler = _compiler()
+    folder = root / "build"
+    folder.mkdir(exist_ok=True)
+    flags = [*CXX_FLAGS, '-DWEIGHTS_DIR="firmware/weights"', "-isystem", "firmware/ap_types"]
+    objects = {f"firmware/{top}.cpp": "build/top.o", f"{top}_test.cpp": "build/test.o"}
+    _compile(root, [[compiler, *flags, "-c", source, "-o", target] for source, target in objects.items()])
+    _compile(root, [[compiler, *objects.values(), "-o", f"build/{_EXECUTABLE}"]])
+    return folder / _EXECUTABLE
+
+
+def run(
+    project_dir: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    trace: bool = False,
+    golden: bool = True,
+    timeout_s: float = RUN_LIMIT_S,
+) -> CsimResult:
+    """Run a project, compiling it if ``build/csim`` is missing or older than a source.
+
+    Args:
+        project_dir: A written project.
+        data_dir: Folder of ``in_<i>.dat`` (and ``golden_<i>.dat``); the project's own by default.
+        trace: Return every tensor.
+        golden: Compare the outputs.
+        timeout_s: Limit of the run.
+
+    Raises:
+        CheckFailed: It does not compile, or runs longer than `timeout_s`.
+    """
+    root = Path(project_dir).resolve()
+    manifest = _manifest(root)
+    started = time.perf_counter()
+    executable = root / "build" / _EXECUTABLE
+    if not _is_fresh(root, executable):
+        build(root)
+    compiled = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="hwq-") as scratch:
+        dump = Path(scratch) / "trace"
+        command = [str(executable)]
+        command += ["--data", str(Path(data_dir).resolve())] if data_dir else []
+        command += ["--trace", str(dump)] if trace else []
+        command += [] if golden else ["--no-golden"]
+        said, code = _execute(root, command, timeout_s)
+        ran = time.perf_counter()
+        ok = code == 0 and not any(word in said for word in _COMPLAINTS)
+        traces = _read_traces(manifest, dump) if trace and ok else {}
+    rows = _rows(said)
+    return CsimResult(ok, rows, said.strip(), compiled - started, ran - compiled, traces)
+
+
+def run_codes(
+    project_dir: str | Path, graph: Graph, codes: Mapping[str, IntArray], timeout_s: float = RUN_LIMIT_S
+) -> dict[str, IntArray]:
+    """Every tensor that the C++ makes of the given input codes.
+
+    Args:
+        project_dir: A written project of `graph`.
+        graph: The network, for the order and the intervals of the inputs.
+        codes: Input integers, int64 (N, *shape) by tensor name.
+        timeout_s: Limit of the run.
+
+    Raises:
+        InputError: Codes that do not fit the graph.
+        CheckFailed: The C++ does not compile or run.
+    """
+    checked = check_codes(graph, codes)
+    with tempfile.TemporaryDirectory(prefix="hwq-") as folder:
+        for name, content in input_files(graph, checked).items():
+            (Path(folder) / name).write_bytes(content)
+        result = run(project_dir, folder, trace=True, golden=False, timeout_s=timeout_s)
+    return {**checked, **result.raise_if_failed().traces}
+
+
+def _manifest(root: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads((root / NAME).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{root} is not an hwq project (no readable {NAME}): make one with hwq generate"
+        ) from error
+    return content
+
+
+def _compiler() -> str:
+    found = shutil.which("g++")
+    if found is None:
+        raise ToolMissing(
+            "csim needs the C++ compiler g++, which is not on PATH: install it, e.g. apt install g++"
+        )
+    return found
+
+
+def _compile(root: Path, commands: list[list[str]]) -> None:
+    """Run compilers side by side."""
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                subprocess.Popen(c, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            )
+            for c in commands
+        ]
+        try:
+            said = [p.communicate(timeout=COMPILE_LIMIT_S)[1] for p in running]
+        except BaseException as error:
+            for process in running:
+                process.kill()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise CheckFailed(f"g++ took longer than {COMPILE_LIMIT_S:g} s; use --io stream") from error
+            raise
+    for process, text in zip(running, said, strict=True):
+        if process.returncode:
+            raise CheckFailed(f"g++ does not compile {root}:\n{text[-2000:]}")
+
+
+def _is_fresh(root: Path, executable: Path) -> bool:
+    """Whether no C++ file is newer; weights in text files are read at run time."""
+    if not executable.is_file():
+        return False
+    built = executable.stat().st_mtime_ns
+    sources = (p for pattern in ("*.h", "*.cpp") for p in root.rglob(pattern))
+    return all(p.stat().st_mtime_ns < built for p in sources)
+
+
+def _execute(root: Path, command: list[str], timeout_s: float) -> tuple[str, int]:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CheckFailed(f"csim of {root} ran longer than {timeout_s:g} s: run fewer rows") from error
+    return done.stdout or f"ended with status {done.returncode}", done.returncode
+
+
+def _rows(said: str) -> int:
+    found = re.search(r"(\d+) rows", said)
+    return int(found.group(1)) if found else 0
+
+
+def _read_traces(manifest: dict[str, Any], dump: Path) -> dict[str, IntArray]:
+    layers = manifest["trace"]
+    sizes = [int(np.prod(entry["shape"])) for entry in layers]
+    table = np.fromfile(dump, dtype=np.int64).reshape(-1, sum(sizes))
+    columns = np.split(table, np.cumsum(sizes)[:-1], axis=1)
+    traces = {e["tensor"]: c.reshape(-1, *e["shape"]) for e, c in zip(layers, columns, strict=True)}
+    for alias in manifest["aliases"]:
+        if alias["of"] in traces:
+            traces[alias["tensor"]] = traces[alias["of"]].reshape(-1, *alias["shape"])
+    return traces

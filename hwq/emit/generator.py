@@ -1,0 +1,47 @@
+"""From an integer graph and a hardware configuration to a project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwq.emit.hls4ml import write_firmware
+from hwq.emit.manifest import NAME, make_manifest
+from hwq.emit.plan import make_plan
+from hwq.emit.project import Project
+from hwq.emit.scripts import project_files
+from hwq.emit.testbench import golden_files, make_golden
+from hwq.hardware import HardwareConfig
+from hwq.ir import Graph
+from hwq.rounding import IntArray
+
+
+def generate(
+    graph: Graph,
+    config: HardwareConfig,
+    golden_codes: Mapping[str, IntArray] | None = None,
+    expected: Mapping[str, Any] | None = None,
+) -> Project:
+    """The HLS project of a graph; equal arguments give equal bytes.
+
+    Args:
+        graph: What to build.
+        config: How, on which board.
+        golden_codes: Input integers to put first among the golden rows, int64 (N, *shape) by tensor name.
+        expected: An estimate to keep in the manifest.
+
+    Raises:
+        UnsupportedModel: A node cannot be built exactly; names it and the cure.
+        InputError: Unusable codes, or an input or output that cannot be built.
+        CheckFailed: hls4ml did not hold or write what was asked.
+    """
+    plan = make_plan(graph, config)
+    firmware = write_firmware(plan, config)
+    golden = make_golden(graph, golden_codes)
+    files = {
+        **firmware.files,
+        **project_files(plan, config, firmware, golden),
+        **golden_files(graph, golden),
+    }
+    files[NAME] = make_manifest(graph, config, plan, files, expected)
+    return Project(files)

@@ -1,0 +1,261 @@
+"""Golden vectors and the self-checking testbench.
+
+Random inputs alone do not see an accumulator that is one bit too narrow: golden vectors therefore
+hold, for every channel of every dense and conv, the inputs that drive its sum furthest up and down.
+For a layer that the graph's input feeds directly these are exact. For deeper layers they are the
+best of a seeded search (random corners, then mutations of the best), a lower bound only: that an
+accumulator is wide enough rests on the proven interval, which the audit compares with the C++.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwq.errors import InputError
+from hwq.ir import Graph, Node, Tensor
+from hwq.ops import OPS
+from hwq.ops.conv import Conv
+from hwq.ops.dense import Dense
+from hwq.ops.window import windows
+from hwq.rounding import IntArray
+from hwq.sim import reference
+
+Codes = dict[str, IntArray]
+
+N_RANDOM = 16
+_MAX_ROWS = 256
+_SEARCH_MACS = 200_000_000
+_SEARCH_ROWS = 256
+_SEARCH_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Input and output integers, (rows, *shape) by tensor name."""
+
+    inputs: Mapping[str, IntArray]
+    outputs: Mapping[str, IntArray]
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(next(iter(self.inputs.values())))
+
+
+def make_golden(graph: Graph, user_codes: Mapping[str, IntArray] | None = None, seed: int = 0) -> Golden:
+    """Golden inputs, and what the integer graph makes of them."""
+    inputs = golden_inputs(graph, user_codes, seed)
+    values = reference.run(graph, inputs)
+    return Golden(inputs, {p.tensor: values[p.tensor] for p in graph.outputs})
+
+
+def golden_inputs(
+    graph: Graph, user_codes: Mapping[str, IntArray] | None = None, seed: int = 0, n_random: int = N_RANDOM
+) -> Codes:
+    """The given rows, random ones, and those that drive the sums to their ends; distinct, in this order.
+
+    Args:
+        graph: The network.
+        user_codes: Integers by input tensor, int64 (N, *shape).
+        seed: Of the random rows and of the search.
+        n_random: How many random rows.
+
+    Raises:
+        InputError: Given codes lack an input, or do not fit it.
+    """
+    rng = np.random.default_rng(seed)
+    parts = [check_codes(graph, user_codes)] if user_codes else []
+    parts += [_draw(graph, rng, n_random), *_exact_extremes(graph), _search(graph, rng)]
+    joined = {t: np.concatenate([p[t] for p in parts]) for t in _input_names(graph)}
+    given = len(next(iter(parts[0].values()))) if user_codes else 0
+    return _distinct(joined, max(_MAX_ROWS, given))
+
+
+def check_codes(graph: Graph, codes: Mapping[str, IntArray]) -> Codes:
+    """The codes as int64, after checking names, shapes, row counts and intervals."""
+    checked = {}
+    rows = {len(a) for a in codes.values()}
+    for name in _input_names(graph):
+        tensor = graph.tensors[name]
+        if name not in codes or codes[name].shape[1:] != tensor.shape or len(rows) != 1:
+            raise InputError(f"codes for input '{name}': give int64 (N, {', '.join(map(str, tensor.shape))})")
+        array = codes[name].astype(np.int64)
+        if array.size and (array.min() < tensor.type.lo or array.max() > tensor.type.hi):
+            raise InputError(
+                f"codes for input '{name}' leave its interval {tensor.type.lo}..{tensor.type.hi}"
+            )
+        checked[name] = array
+    return checked
+
+
+def _input_names(graph: Graph) -> list[str]:
+    return [p.tensor for p in graph.inputs]
+
+
+def _draw(graph: Graph, rng: np.random.Generator, rows: int) -> Codes:
+    """Uniform codes; the first two rows are all lowest and all highest."""
+    drawn = {}
+    for name in _input_names(graph):
+        tensor = graph.tensors[name]
+        array = rng.integers(tensor.type.lo, tensor.type.hi + 1, (rows, *tensor.shape), dtype=np.int64)
+        array[0:1], array[1:2] = tensor.type.lo, tensor.type.hi
+        drawn[name] = array
+    return drawn
+
+
+def _corners(graph: Graph, rng: np.random.Generator, rows: int) -> Codes:
+    """Every code at one end of its interval; from row to row more of them at the upper end."""
+    drawn = {}
+    for name in _input_names(graph):
+        tensor = graph.tensors[name]
+        share = np.linspace(0, 1, rows).reshape(-1, *[1] * len(tensor.shape))
+        high = rng.random((rows, *tensor.shape)) < share
+        drawn[name] = np.where(high, tensor.type.hi, tensor.type.lo).astype(np.int64)
+    return drawn
+
+
+def _distinct(codes: Codes, limit: int) -> Codes:
+    flat = np.concatenate([a.reshape(len(a), -1) for a in codes.values()], axis=1)
+    _, first = np.unique(flat, axis=0, return_index=True)
+    kept = np.sort(first)[:limit]
+    return {name: array[kept] for name, array in codes.items()}
+
+
+# --- exact extremes ------------------------------------------------------------------------------
+
+
+def _exact_extremes(graph: Graph) -> list[Codes]:
+    """For each dense or conv on a graph input: both ends of every channel's sum, in its middle position."""
+    found = []
+    for node in graph.nodes:
+        port = next(
+            (p.tensor for p in graph.inputs if p.tensor == _through_reshapes(graph, node.inputs[0])), None
+        )
+        if port is None or not isinstance(node.params, (Dense, Conv)):
+            continue
+        ends = _ends(node, graph.tensors[node.inputs[0]])
+        rows = {
+            n: np.full((len(ends), *graph.tensors[n].shape), _middle(graph.tensors[n]))
+            for n in _input_names(graph)
+        }
+        rows[port] = ends.reshape(-1, *graph.tensors[port].shape)
+        found.append(rows)
+    return found
+
+
+def _through_reshapes(graph: Graph, tensor: str) -> str:
+    maker = graph.producer(tensor)
+    while maker is not None and maker.op == "reshape":
+        tensor = maker.inputs[0]
+        maker = graph.producer(tensor)
+    return tensor
+
+
+def _middle(tensor: Tensor) -> int:
+    return (tensor.type.lo + tensor.type.hi) // 2
+
+
+def _ends(node: Node, x: Tensor) -> IntArray:
+    """Inputs (2 * channels, *x.shape) whose sums are each channel's largest and smallest."""
+    if isinstance(node.params, Dense):
+        weight = node.params.weight.T
+        up = np.broadcast_to(
+            weight.reshape(-1, *[1] * (len(x.shape) - 1), weight.shape[1]) > 0, (len(weight), *x.shape)
+        )
+    else:
+        up = _conv_upward(node.params, x)
+    lo, hi = np.int64(x.type.lo), np.int64(x.type.hi)
+    return np.concatenate([np.where(up, hi, lo), np.where(up, lo, hi)])
+
+
+def _conv_upward(params: Conv, x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """For each output channel, which inputs raise its sum at the position whose window lies inside most."""
+    index = np.arange(1, int(np.prod(x.shape)) + 1).reshape(1, *x.shape)
+    view = windows(index, params.kernel, params.strides, params.pads, params.dilations)[0]
+    inside = (view > 0).reshape(*view.shape[:2], -1).sum(axis=2)
+    row, column = np.unravel_index(int(inside.argmax()), inside.shape)
+    taps = view[row, column].transpose(1, 2, 0)
+    c_out, per_group = params.weight.shape[3], params.weight.shape[2]
+    up = np.zeros((c_out, index.size + 1), dtype=bool)
+    for channel in range(c_out):
+        first = channel // (c_out // params.groups) * per_group
+        up[channel, taps[..., first : first + per_group].ravel()] = (params.weight[..., channel] > 0).ravel()
+    return up[:, 1:].reshape(c_out, *x.shape)
+
+
+# --- search for deeper layers --------------------------------------------------------------------
+
+
+def _search(graph: Graph, rng: np.random.Generator) -> Codes:
+    """For each channel of each deeper dense or conv, and of each output, the best rows that were met."""
+    targets = _targets(graph)
+    macs = max(1, sum(OPS[n.op].macs(n.params, graph.tensors[n.output]) for n in graph.nodes))
+    rows = int(np.clip(_SEARCH_MACS // macs // _SEARCH_ROUNDS, 8, _SEARCH_ROWS))
+    best = _select(graph, targets, _corners(graph, rng, rows))
+    for _ in range(_SEARCH_ROUNDS - 1):
+        children = {name: _take(array, rows) for name, array in best.items()}
+        mutated = _mutate(graph, rng, children)
+        best = _select(graph, targets, {n: np.concatenate([best[n], mutated[n]]) for n in best})
+    return best
+
+
+def _targets(graph: Graph) -> list[str]:
+    """Outputs first: rows are cut at the end."""
+    outputs = [p.tensor for p in graph.outputs]
+    deep = [
+        n.output
+        for n in reversed(graph.nodes)
+        if isinstance(n.params, (Dense, Conv))
+        and graph.producer(_through_reshapes(graph, n.inputs[0])) is not None
+    ]
+    return list(dict.fromkeys([*outputs, *deep]))
+
+
+def _take(array: IntArray, rows: int) -> IntArray:
+    return array[np.arange(rows) % len(array)]
+
+
+def _mutate(graph: Graph, rng: np.random.Generator, codes: Codes) -> Codes:
+    """One code in eight moves to an end of its interval."""
+    corners = _corners(graph, rng, len(next(iter(codes.values()))))
+    return {n: np.where(rng.random(a.shape) < 0.125, corners[n], a) for n, a in codes.items()}
+
+
+def _select(graph: Graph, targets: list[str], codes: Codes) -> Codes:
+    """The rows with the largest and the smallest value of each target channel."""
+    values = reference.run(graph, codes)
+    rows: list[int] = []
+    for name in targets:
+        channels = values[name].reshape(len(values[name]), -1, values[name].shape[-1])
+        rows += channels.max(axis=1).argmax(axis=0).tolist() + channels.min(axis=1).argmin(axis=0).tolist()
+    kept = list(dict.fromkeys(rows))[:_MAX_ROWS]
+    return {name: array[kept] for name, array in codes.items()}
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def rows_text(array: IntArray) -> str:
+    r"""One row a line, integers separated by blanks.
+
+    >>> rows_text(np.array([[[1, -2]], [[3, 4]]]))
+    '1 -2\n3 4\n'
+    """
+    return "".join(" ".join(map(str, row)) + "\n" for row in array.reshape(len(array), -1).tolist())
+
+
+def golden_files(graph: Graph, golden: Golden) -> dict[str, bytes]:
+    """``tb_data/in_<i>.dat`` and ``tb_data/golden_<i>.dat``, in the order of the graph's ports."""
+    files = input_files(graph, golden.inputs)
+    files |= {
+        f"golden_{i}.dat": rows_text(golden.outputs[p.tensor]).encode() for i, p in enumerate(graph.outputs)
+    }
+    return {f"tb_data/{name}": content for name, content in files.items()}
+
+
+def input_files(graph: Graph, codes: Mapping[str, IntArray]) -> dict[str, bytes]:
+    """``in_<i>.dat`` of every input."""
+    return {f"in_{i}.dat": rows_text(codes[p.tensor]).encode() for i, p in enumerate(graph.inputs)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +148,8 @@ def test_without_the_training_packages_the_message_says_how_to_get_them(
     monkeypatch.setattr(require, "find_spec", lambda name: None if name == "brevitas" else object())
     with pytest.raises(ToolMissing, match=r"training needs brevitas, .* pip install 'hwq\[train\]'"):
         hwq.train.run("digits-w2a2", tmp_path / "run")
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = "import sys, hwq.train, hwq.train.recipe; sys.exit(bool({'torch', 'brevitas', 'sklearn'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -167,6 +167,7 @@ class Port:
         shape: Its shape in the file, without batch.
         layout: From the file's order to the graph's.
         quantizer: For an input, how real numbers become integers.
+        epilogue: For an output, the float operator that the file applies to it and the graph does not.
     """
 
     tensor: str
@@ -174,11 +175,18 @@ class Port:
     shape: tuple[int, ...]
     layout: Layout
     quantizer: InputQuantizer | None = None
+    epilogue: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
-    """An integer network: inputs, nodes in topological order, outputs."""
+    """An integer network: inputs, nodes in topological order, outputs.
+
+    Attributes:
+        source_sha256: Of the model file that it was lowered from.
+        source_path: Where that file lies, for `hwq.verify`; not saved.
+        notes: What a reader should know, for example that a final Softmax was cut.
+    """
 
     name: str
     inputs: tuple[Port, ...]
@@ -186,6 +194,7 @@ class Graph:
     nodes: tuple[Node, ...]
     tensors: Mapping[str, Tensor]
     source_sha256: str = ""
+    source_path: str = ""
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -201,10 +210,10 @@ class Graph:
 
     def run(self, codes: Mapping[str, IntArray] | IntArray) -> dict[str, IntArray]:
         """Integers in, integers out, in the graph's own layout: {output tensor: (N, *shape)}."""
-        from hwq.sim.engine_numpy import run  # noqa: PLC0415
+        from hwq import sim  # noqa: PLC0415
 
         feeds = codes if isinstance(codes, Mapping) else {self.inputs[0].tensor: codes}
-        return run(self, feeds)
+        return sim.run(self, feeds)
 
     def save(self, path: str | Path) -> None:
         """Write a ``.hwq`` file: a zip of JSON and npy, without pickle."""
@@ -265,7 +274,7 @@ def save(graph: Graph, path: Path) -> None:
             return dict(value)
         raise NotImplementedError(type(value))
 
-    content = msgspec.to_builtins(graph, enc_hook=encode)
+    content = msgspec.to_builtins(replace(graph, source_path=""), enc_hook=encode)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "graph.json", json.dumps({"format": FORMAT, "graph": content}, indent=1).encode())

@@ -40,7 +40,6 @@ from hwq.ops.reshape import Reshape
 from hwq.ops.transpose import Transpose
 
 QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant")
-_EPILOGUES = ("Softmax",)
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ class _Walk:
         self.input_type = input_type
         self.builder = Builder()
         self.notes: list[str] = []
+        self.epilogues: dict[str, str] = {}
         self.values: dict[str, Value] = {n: Constant(v) for n, v in real.constants.items()}
         self.uses = Counter(t for node in real.nodes for t in node.inputs)
         self.uses.update(port.name for port in real.outputs)
@@ -151,7 +151,7 @@ class _Walk:
         elif not _same(known, Real(*affine)):
             reason = "and another tensor share their integers under different scales"
             raise UnsupportedModel(port.name, "output", reason, "quantise this output on its own")
-        return Port(value.tensor, port.name, value.shape, value.layout)
+        return Port(value.tensor, port.name, value.shape, value.layout, epilogue=self.epilogues.get(port.name, ""))
 
 
 def _same(a: Real, b: Real) -> bool:
@@ -280,10 +280,14 @@ def _identity(_walk: _Walk, _node: RealNode, inputs: Inputs) -> Value:
 
 
 def _softmax(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    if node.outputs[0] not in {p.name for p in walk.real.outputs}:
+    flow = _flow(node, inputs[0])
+    if node.outputs[0] not in {p.name for p in walk.real.outputs} or walk.uses[node.outputs[0]] > 1:
         raise UnsupportedModel(node.name, node.op, "stands inside the network", "a Softmax is possible only at the end")
+    if len(flow.shape) != 1 or node.attributes.get("axis", -1) not in (-1, 1):
+        raise UnsupportedModel(node.name, node.op, f"over an axis of {flow.shape}", "apply it to a vector of classes")
     walk.notes.append(f"final {node.op} '{node.name}' is cut: the output is its input")
-    return _flow(node, inputs[0])
+    walk.epilogues[node.outputs[0]] = node.op
+    return flow
 
 
 def _max_pool(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:

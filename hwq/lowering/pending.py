@@ -114,8 +114,8 @@ class BatchNorm:
         return _sign(self.gamma)
 
     def take(self, index: IntArray) -> BatchNorm:
-        arrays = (_take(v, index) for v in (self.gamma, self.beta, self.mean, self.variance))
-        return BatchNorm(*arrays, epsilon=self.epsilon)
+        gamma, beta, mean, variance = (_take(v, index) for v in (self.gamma, self.beta, self.mean, self.variance))
+        return BatchNorm(gamma, beta, mean, variance, self.epsilon)
 
     def channels(self) -> int:
         return len(self.gamma)
@@ -144,9 +144,9 @@ class Relu:
 Steps = tuple[Step, ...]
 
 
-def evaluate(steps: Steps, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+def evaluate(steps: Steps, x: FloatArray, magnitude: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
     """Float64 value and magnitude of all steps at integer points x, (channels or 1, points)."""
-    y, magnitude = x, np.abs(x)
+    y, magnitude = x, np.abs(x) if magnitude is None else magnitude
     for step in steps:
         y, magnitude = step.float(y, magnitude)
     return y, magnitude

@@ -1,0 +1,69 @@
+"""Running integer graphs, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from hwq.errors import InputError
+from hwq.ir import Graph
+from hwq.rounding import FloatArray, IntArray
+from hwq.sim import engine_numpy, ports, reference
+
+Arrays = np.ndarray[Any, Any] | Mapping[str, np.ndarray[Any, Any]]
+
+
+class Engine(str, Enum):
+    """Who computes; all give the same integers."""
+
+    NUMPY = "numpy"
+    REFERENCE = "reference"
+
+
+def encode(graph: Graph, x: Arrays) -> dict[str, IntArray]:
+    """Integers of all inputs, by tensor; x is one array, or arrays by input name, in the file's own shape."""
+    names = dict.fromkeys(p.name for p in graph.inputs)
+    arrays = x if isinstance(x, Mapping) else dict.fromkeys(names, x)
+    if not isinstance(x, Mapping) and len(names) > 1:
+        raise InputError(f"the model has the inputs {', '.join(names)}: give one array for each")
+    if missing := [n for n in names if n not in arrays]:
+        raise InputError(f"no array for input {', '.join(missing)}")
+    codes = {p.tensor: ports.encode(graph, p, arrays[p.name]) for p in graph.inputs}
+    if len({len(a) for a in codes.values()}) > 1:
+        raise InputError("the inputs differ in their number of rows")
+    return codes
+
+
+def run(
+    graph: Graph,
+    codes: Mapping[str, IntArray],
+    engine: Engine = Engine.NUMPY,
+    *,
+    trace: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, IntArray]:
+    """Integers in, integers out: {tensor: int64 (N, *shape)}."""
+    if engine is Engine.REFERENCE:
+        values = reference.run(graph, codes)
+        return values if trace else {p.tensor: values[p.tensor] for p in graph.outputs}
+    return engine_numpy.run(graph, codes, trace=trace, progress=progress)
+
+
+def simulate(graph: Graph, x: Arrays, engine: Engine = Engine.NUMPY) -> FloatArray | dict[str, FloatArray]:
+    """The network's exact real output, correctly rounded to float64.
+
+    Args:
+        graph: An integer graph, from `hwq.load`.
+        x: float32 in the file's own shape, batch first (integers are taken as codes); by name if there
+            are several inputs.
+        engine: Who computes.
+
+    Returns:
+        float64 in the file's own shape; by name if there are several outputs.
+    """
+    values = run(graph, encode(graph, x), engine)
+    outputs = {p.name: ports.decode_output(graph, p, values[p.tensor]) for p in graph.outputs}
+    return outputs if len(outputs) > 1 else next(iter(outputs.values()))

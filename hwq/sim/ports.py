@@ -81,6 +81,30 @@ def _settle(quantizer: InputQuantizer, x: FloatArray, codes: IntArray, unsure: n
     codes[where] = np.array(exact, dtype=np.int64)[back]
 
 
+def count_ties(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> int:
+    """How many float32 inputs (N, *file shape) lie exactly on a rounding boundary of the input quantiser."""
+    quantizer = port.quantizer
+    if quantizer is None:
+        return 0
+    moved = port.layout.to_graph(x, graph.tensors[port.tensor].shape).astype(np.float64)
+    many = max(len(quantizer.scale), len(quantizer.offset), len(quantizer.step)) > 1
+    columns = moved.reshape(-1, moved.shape[-1]) if many else moved.reshape(-1, 1)
+    total = 0
+    for c in range(columns.shape[1]):
+        values, counts = np.unique(columns[:, c], return_counts=True)
+        total += sum(int(n) for v, n in zip(values, counts, strict=True) if _is_tie(quantizer, float(v), c))
+    return total
+
+
+def _is_tie(quantizer: InputQuantizer, x: float, channel: int) -> bool:
+    z = real_quotient(quantizer, x, channel)
+    if quantizer.bipolar:
+        return z == 0
+    code = exact_code(quantizer, x, channel)
+    near = (k for k in (code, code + 1) if quantizer.lo < k <= quantizer.hi)
+    return any(z == boundary(quantizer.rounding, k)[0] for k in near)
+
+
 def real_quotient(quantizer: InputQuantizer, x: float, channel: int) -> Surd:
     """``(scale·x + offset)/step + zero``, exactly."""
     value = at(quantizer.scale, channel) * Fraction(x) + at(quantizer.offset, channel)
@@ -125,3 +149,19 @@ def decode(tensor: Tensor, codes: IntArray) -> FloatArray:
 def decode_output(graph: Graph, port: Port, codes: IntArray) -> FloatArray:
     """Real output (N, *file shape), correctly rounded."""
     return np.asarray(port.layout.to_file(decode(graph.tensors[port.tensor], codes), port.shape))
+
+
+def apply_epilogue(port: Port, y: FloatArray) -> FloatArray:
+    """The float operator that the file has behind an output, on the host; not exact, and not in hardware."""
+    if not port.epilogue:
+        raise InputError(f"output '{port.name}' has no epilogue: leave --epilogue away")
+    power = np.exp(y - y.max(axis=-1, keepdims=True))
+    softmax: FloatArray = power / power.sum(axis=-1, keepdims=True)
+    return softmax
+
+
+def off_grid(quantizer: InputQuantizer, x: np.ndarray[Any, Any]) -> int:
+    """How many float32 inputs a stated grid changes, by rounding or saturation."""
+    step = nearest(quantizer.step)
+    quotient = x.astype(np.float64) / step
+    return int((np.clip(np.rint(quotient), quantizer.lo, quantizer.hi) != quotient).sum())

@@ -1,0 +1,391 @@
+"""The command line: options, and one call each."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from hwq.errors import CheckFailed, HwqError, InputError
+
+INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    """Turns hwq's errors into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HwqError as error:
+            _fail(str(error), error.exit_code, error)
+        except KeyboardInterrupt as error:
+            _fail("interrupted; nothing is left half-written", INTERRUPTED, error)
+        except OSError as error:
+            _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), 2, error)
+
+
+def _fail(message: str, code: int, error: BaseException) -> None:
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_escape(message)}", soft_wrap=True)
+    raise typer.Exit(code) from error
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Extremely low-bit neural networks on FPGAs and ASICs, exact from training to C++.\n\n"
+    "Start with [bold]hwq demo[/]. Exit codes: 0 ok, 1 the thing checked is not so, 2 bad input, 3 a tool is missing.",
+)
+
+Model = Annotated[Path, typer.Argument(help="A QONNX file (.onnx) or a lowered graph (.hwq).")]
+InputType = Annotated[
+    Optional[str],  # noqa: UP007, UP045 (typer reads it at run time on Python 3.10)
+    typer.Option(help="Grid of inputs that the file does not quantise: fixed<W,I>, ufixed<W,I>, int<W>, uint<W>."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there, if hwq made it.")]
+BoardName = Annotated[str, typer.Option("--board", "-b", help="Board name (see hwq boards) or a board's TOML file.")]
+ClockNs = Annotated[Optional[float], typer.Option(help="Clock period in ns; the board's usual one by default.")]  # noqa: UP007, UP045
+IoStyle = Annotated[str, typer.Option("--io", help="parallel (whole tensors as wires) or stream (FIFOs).")]
+Reuse = Annotated[int, typer.Option(help="How often each multiplier is used in turn; 1 is fully unrolled.")]
+StrategyName = Annotated[Optional[str], typer.Option("--strategy", help="latency or resource; by default as --reuse asks.")]  # noqa: UP007, UP045
+BackendName = Annotated[str, typer.Option("--backend", help="Tool family: vitis.")]
+
+
+def _show(*things: Any, quiet: bool = False) -> None:
+    if not quiet:
+        console = Console(highlight=False)
+        for thing in things:
+            console.print(thing)
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=1))  # noqa: T201
+
+
+def _choice(kind: Any, value: str, option: str) -> Any:
+    """A member of an Enum by its value, or an error that names them all."""
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(m.value for m in kind)
+        raise InputError(f"{option} '{value}': choose one of {names}") from None
+
+
+def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
+    from hwq import boards
+    from hwq.hardware import Backend, Io, Strategy, configure
+
+    strategy = options["strategy"]
+    return configure(
+        graph,
+        boards.load(board),
+        clock_ns=options["clock_ns"],
+        io=_choice(Io, options["io"], "--io"),
+        strategy=_choice(Strategy, strategy, "--strategy") if strategy else None,
+        reuse=options["reuse"],
+        backend=_choice(Backend, options["backend"], "--backend"),
+    )
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo"),
+    recipe: Annotated[str, typer.Option(help="Recipe to train.")] = "digits-w2a2",
+    board: BoardName = "pynq-z2",
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Digits, end to end: train, lower, verify against the compiled C++, estimate, report."""
+    from hwq.demo import run_demo
+
+    result = run_demo(out, recipe=recipe, board=board, force=force, quiet=quiet or as_json)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        _show(*result.lines(), quiet=quiet)
+    result.verification.raise_if_failed()
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or path of a recipe's TOML file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, metrics and checkpoints.")] = Path("run"),
+    overrides: Annotated[
+        Optional[list[str]],  # noqa: UP007, UP045
+        typer.Option("--set", help="Change the recipe: section.key=value; may be repeated."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network with quantisation in the loop; writes model.onnx, graph.hwq, metrics.json, checkpoints."""
+    from hwq import train as training
+    from hwq.frontends import load
+
+    result = training.run(
+        recipe, out, overrides=overrides or (), resume=resume, force=force, quiet=quiet or as_json
+    )
+    load(result.model).graph.save(out / "graph.hwq")
+    if as_json:
+        _print_json(json.loads(result.metrics.read_text()))
+    else:
+        accuracy = f"test accuracy [bold]{100 * result.test_accuracy:.2f} %[/] (best of validation: epoch {result.best_epoch})"
+        _show(accuracy, f"model   {result.model}", f"next    hwq verify {result.model}", quiet=quiet)
+
+
+@app.command()
+def lower(
+    model: Model,
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write the integer graph (.hwq).")] = None,  # noqa: UP007, UP045
+    input_type: InputType = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Lower a model to integers only; per layer: types, accumulator bits, requantisation, ties."""
+    from hwq import display, runs
+    from hwq.frontends import load
+    from hwq.lowering.summary import summarise
+
+    if output and output.exists() and not force:
+        raise InputError(f"{output} exists: choose another name, or pass --force to replace it")
+    start = time.perf_counter()
+    lowering = load(model, input_type)
+    summary = summarise(lowering, time.perf_counter() - start)
+    if output:
+        lowering.graph.save(output)
+    if folder := runs.run_folder(model):
+        runs.write_record(folder / "lower.json", summary)
+    if as_json:
+        _print_json(summary)
+    else:
+        _show(*display.input_lines(summary), display.lower_table(summary), quiet=quiet)
+
+
+@app.command()
+def simulate(
+    model: Model,
+    inputs: Annotated[Path, typer.Option("--input", "-i", help="Input .npy: float32, or integer codes; batch first, in the file's shape.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output .npy: float64, the correctly rounded exact value.")],
+    codes: Annotated[bool, typer.Option("--codes", help="Write the output's integers instead.")] = False,
+    trace: Annotated[Optional[Path], typer.Option(help="Folder for every tensor of the graph, as integers.")] = None,  # noqa: UP007, UP045
+    engine: Annotated[str, typer.Option(help="numpy (fast) or reference (plain); they agree.")] = "numpy",
+    epilogue: Annotated[bool, typer.Option("--epilogue", help="Apply a final Softmax in float.")] = False,
+    input_type: InputType = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run a model bit-exactly on integers."""
+    from hwq.simulation import simulate_file
+    from hwq.sim import Engine
+
+    done = simulate_file(
+        model,
+        inputs,
+        output,
+        codes=codes,
+        trace=trace,
+        engine=_choice(Engine, engine, "--engine"),
+        epilogue=epilogue,
+        input_type=input_type,
+        force=force,
+        quiet=quiet or as_json,
+    )
+    if as_json:
+        _print_json(done)
+    else:
+        _show(f"{done['rows']:,} rows in {done['seconds']:.3f} s -> {output}", *done["notes"], quiet=quiet)
+
+
+@app.command()
+def verify(
+    model: Model,
+    inputs: Annotated[Optional[Path], typer.Option("--input", "-i", help="Float32 .npy, batch first; the test set of a trained run by default.")] = None,  # noqa: UP007, UP045
+    samples: Annotated[int, typer.Option(help="Random rows when there is no input.", min=1)] = 100,
+    stages: Annotated[Optional[str], typer.Option(help="Comma-separated: torch, qonnx, numpy, csim; by default all that are possible.")] = None,  # noqa: UP007, UP045
+    checkpoint: Annotated[Optional[Path], typer.Option(help="hwq train checkpoint, for the torch stage.")] = None,  # noqa: UP007, UP045
+    project: Annotated[Optional[list[Path]], typer.Option(help="Generated project for the csim stage; may be repeated. By default both io styles are generated.")] = None,  # noqa: UP007, UP045
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Where verify.json goes; by default beside a trained model, else here.")] = None,  # noqa: UP007, UP045
+    input_type: InputType = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Prove stage = stage: PyTorch, QONNX executor, integers, compiled C++; also on ties and extreme inputs."""
+    from hwq import display, runs
+    from hwq.verification import verify_file
+
+    place = output or (runs.run_folder(model) or Path()) / "verify.json"
+    with tempfile.TemporaryDirectory(prefix="hwq-") as scratch:
+        result = verify_file(
+            model,
+            inputs=inputs,
+            samples=samples,
+            names=stages.split(",") if stages else None,
+            checkpoint=checkpoint,
+            projects=project or (),
+            input_type=input_type,
+            scratch=Path(scratch),
+            quiet=quiet or as_json,
+        )
+    runs.write_record(place, result.to_json())
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        _show(display.verify_table(result), f"written {place}", quiet=quiet)
+    result.raise_if_failed()
+
+
+@app.command()
+def generate(
+    model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new project.")],
+    board: BoardName = "pynq-z2",
+    clock_ns: ClockNs = None,
+    io: IoStyle = "parallel",
+    reuse: Reuse = 1,
+    strategy: StrategyName = None,
+    backend: BackendName = "vitis",
+    input_type: InputType = None,
+    golden: Annotated[Optional[Path], typer.Option("--golden", help="Float32 .npy whose rows become golden vectors too.")] = None,  # noqa: UP007, UP045
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write a self-checking HLS project for the board."""
+    from hwq.generation import generate_file
+
+    options = {"clock_ns": clock_ns, "io": io, "reuse": reuse, "strategy": strategy, "backend": backend}
+    record = generate_file(
+        model, output, lambda g: _hardware(g, board, options), input_type=input_type, golden=golden, force=force
+    )
+    if as_json:
+        _print_json(record)
+    else:
+        _show(f"project {output} ({record['files']} files, sha256 {record['digest'][:16]})", f"next    make -C {output} csim", quiet=quiet)
+
+
+@app.command()
+def estimate(
+    model: Model,
+    board: BoardName = "pynq-z2",
+    clock_ns: ClockNs = None,
+    io: IoStyle = "parallel",
+    reuse: Reuse = 1,
+    strategy: StrategyName = None,
+    backend: BackendName = "vitis",
+    stage: Annotated[Optional[str], typer.Option(help="csynth, post_synth or post_route.")] = None,  # noqa: UP007, UP045
+    input_type: InputType = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Resources, latency and throughput on a board, with error bands; exit 1 if it does not fit."""
+    from hwq import cost, runs
+    from hwq.cost import render
+    from hwq.frontends import load
+
+    graph = load(model, input_type).graph
+    options = {"clock_ns": clock_ns, "io": io, "reuse": reuse, "strategy": strategy, "backend": backend}
+    config = _hardware(graph, board, options)
+    result = cost.estimate(graph, config, _choice(cost.Stage, stage, "--stage")) if stage else cost.estimate(graph, config)
+    if folder := runs.run_folder(model):
+        runs.write_record(folder / "estimate.json", {"hwq": _version(), **result.to_json()})
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        _show(*render.tables(result), quiet=quiet)
+    if result.to_json()["fits"] == "no":
+        raise CheckFailed(f"the design does not fit {board}: {result.to_json()['bottleneck']}; {result.to_json()['cure']}")
+
+
+def _version() -> str:
+    from hwq import __version__
+
+    return __version__
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, with metrics.json, verify.json and the like.")],
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """One self-contained HTML page, Markdown and JSON from a run's records."""
+    from hwq.report import build
+
+    written = [str(p) for p in build(folder).write(folder)]
+    if as_json:
+        _print_json({"written": written})
+    else:
+        _show(*written, quiet=quiet)
+
+
+@app.command()
+def boards(
+    name: Annotated[Optional[str], typer.Argument(help="Show one board, with the source of each number.")] = None,  # noqa: UP007, UP045
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """The boards that hwq knows."""
+    from hwq import boards as catalogue
+    from hwq.display import board_table, boards_table
+
+    known = [catalogue.load(name)] if name else [catalogue.load(n) for n in catalogue.names()]
+    if as_json:
+        import msgspec
+
+        _print_json([msgspec.to_builtins(b) for b in known])
+    else:
+        _show(board_table(known[0]) if name else boards_table(known), quiet=quiet)
+
+
+@app.command()
+def doctor(quiet: Quiet = False, as_json: Json = False) -> None:
+    """What is installed, and what each part makes possible."""
+    from dataclasses import asdict
+
+    from hwq.display import doctor_table
+    from hwq.doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json([asdict(f) for f in findings])
+    else:
+        _show(doctor_table(findings), quiet=quiet)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        _show(f"hwq {_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    _print_version(wanted=version)
+
+
+def main() -> None:
+    """Entry point of the `hwq` program."""
+    app()

@@ -1,0 +1,101 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from hwq.boards import Board
+from hwq.doctor import Finding
+from hwq.verify import Verification
+
+
+def lower_table(summary: Mapping[str, Any]) -> Table:
+    """Per-layer table of a lowered network."""
+    table = Table(title=f"{summary['model']}: integer graph", title_justify="left", caption_justify="left")
+    for name in ("layer", "op", "shape", "in", "weight", "accumulator", "out", "requantisation", "MACs", "ties"):
+        table.add_column(name, justify="right" if name in ("MACs", "ties") else "left", overflow="fold")
+    for row in summary["layers"]:
+        product = row["accumulator_bits"] is not None
+        table.add_row(
+            row["name"],
+            row["op"],
+            "×".join(map(str, row["shape"])),
+            row["in_type"],
+            f"{row['weight_bits']} bit" if product else "",
+            f"{row['accumulator_bits']} bit {row['lo']}..{row['hi']}" if product else "",
+            "" if product else row["out_type"],
+            _form(row),
+            f"{row['macs']:,}" if row["macs"] else "",
+            "" if row["ties"] is None else f"{row['ties']:,}",
+        )
+    notes = [f"note: {n}" for n in summary["notes"]]
+    total = f"{summary['macs']:,} MACs, {summary['parameters']:,} weights, lowered in {summary['seconds']:.2f} s"
+    table.caption = "\n".join([total, "ties: thresholds that a reachable integer meets exactly", *notes])
+    return table
+
+
+def _form(row: Mapping[str, Any]) -> str:
+    if not row["form"]:
+        return ""
+    proof = f" (proven at {row['proof_checks']:,} points)" if row["proof_checks"] else ""
+    return f"{row['form']}{proof}"
+
+
+def input_lines(summary: Mapping[str, Any]) -> list[str]:
+    """One line an input and output."""
+    lines = [
+        f"input  {p['name']} {tuple(p['shape'])}: {p['type']} {p['lo']}..{p['hi']} ({p['quantizer']})"
+        for p in summary["inputs"]
+    ]
+    return lines + [f"output {p['name']} {tuple(p['shape'])}: {p['type']}" for p in summary["outputs"]]
+
+
+def verify_table(result: Verification) -> Table:
+    """Stages against the integers."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in result.inputs.items())
+    table = Table(title=f"{result.model}: every stage against the integers ({kinds} rows)", title_justify="left", caption_justify="left")
+    for name in ("stage", "rows", "tensors", "values", "different", "certified", "argmax flips", "time", "verdict"):
+        table.add_column(name, justify="left" if name in ("stage", "verdict") else "right")
+    for s in result.stages:
+        verdict = "[green]equal[/]" if s.ok and not s.different else "[yellow]equal but for certified[/]"
+        counts = (s.rows, s.tensors, s.values, s.different, s.certified, s.argmax_flips)
+        table.add_row(s.name, *(f"{c:,}" for c in counts), f"{s.seconds:.1f} s", verdict if s.ok else "[red]DIFFERENT[/]")
+    ties = sum(t.ties for t in result.layers)
+    accuracy = "" if result.accuracy is None else f"; accuracy of the integers {100 * result.accuracy:.2f} %"
+    table.caption = f"exact ties: {ties:,} values at quantisers, {result.argmax_ties:,} rows at the final argmax{accuracy}"
+
+    return table
+
+
+def boards_table(known: Sequence[Board]) -> Table:
+    """All boards, one a line."""
+    table = Table(title="boards", title_justify="left")
+    for name in ("name", "title", "part", "LUT", "FF", "DSP", "BRAM18", "URAM", "clock"):
+        table.add_column(name, justify="left" if name in ("name", "title", "part") else "right")
+    for b in known:
+        counts = (b.lut, b.ff, b.dsp, b.bram18, b.uram)
+        table.add_row(b.name, b.title, b.part, *(f"{c:,}" for c in counts), f"{b.clock_mhz:g} MHz")
+    return table
+
+
+def board_table(board: Board) -> Table:
+    """One board, with the source of each number."""
+    table = Table(title=f"{board.title} ({board.part})", title_justify="left")
+    for name in ("number", "value", "source"):
+        table.add_column(name, overflow="fold")
+    for key, source in board.sources.items():
+        table.add_row(key, str(getattr(board, key, "")), source)
+    return table
+
+
+def doctor_table(findings: Sequence[Finding]) -> Table:
+    """What is installed."""
+    table = Table(title="hwq doctor", title_justify="left")
+    for name in ("", "part", "found", "makes possible", "if missing"):
+        table.add_column(name, overflow="fold")
+    for f in findings:
+        table.add_row("[green]✓[/]" if f.found else "[yellow]–[/]", f.name, f.found, f.enables, "" if f.found else f.cure)
+    return table

@@ -1,0 +1,81 @@
+"""The folder of a run, and the JSON records in it that `hwq report` reads."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwq.errors import InputError
+from hwq.files import MARKER, write_atomic
+from hwq.rounding import IntArray
+
+MAX_ARRAY_BYTES = 2**34
+
+
+def run_folder(model: Path) -> Path | None:
+    """The folder of a model file, if hwq made it."""
+    folder = model.resolve().parent
+    return folder if (folder / MARKER).is_file() else None
+
+
+def checkpoint_of(model: Path) -> Path | None:
+    """The checkpoint that a model file was exported from, if it lies beside it as `hwq train` leaves it."""
+    path = model.resolve().parent / "checkpoints" / "best.pt"
+    return path if path.is_file() else None
+
+
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON record whole; an older record of hwq is replaced, another file is not.
+
+    Raises:
+        InputError: The file is not hwq's.
+    """
+    if path.exists():
+        try:
+            known = "hwq" in json.loads(path.read_text())
+        except (ValueError, OSError, TypeError):
+            known = False
+        if not known:
+            raise InputError(f"{path} exists and was not written by hwq: move it away, or choose another place")
+    write_atomic(path, json.dumps(content, indent=1) + "\n")
+
+
+def load_array(path: Path) -> np.ndarray[Any, Any]:
+    """An array from a ``.npy`` file, memory-mapped, never unpickled.
+
+    Raises:
+        InputError: Missing, not npy, of objects, or too large.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.stat().st_size > MAX_ARRAY_BYTES:
+        raise InputError(f"{path}: larger than {MAX_ARRAY_BYTES >> 30} GiB; refused")
+    try:
+        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path} is not a plain .npy array: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is not a plain .npy array (is it an .npz archive?)")
+    return array
+
+
+def load_labels(path: Path, rows: int) -> IntArray:
+    """Class labels (rows,)."""
+    labels = load_array(path)
+    if labels.shape != (rows,) or labels.dtype.kind not in "iu":
+        raise InputError(f"{path}: labels must be {rows} integers, got {labels.dtype} of shape {labels.shape}")
+    return labels.astype(np.int64)
+
+
+def save_array(path: Path, array: np.ndarray[Any, Any], *, force: bool) -> None:
+    """Write a ``.npy`` file whole or not at all."""
+    if path.exists() and not force:
+        raise InputError(f"{path} exists: choose another name, or pass --force to replace it")
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_atomic(path, buffer.getvalue())

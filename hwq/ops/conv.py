@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwq.cost.laws.conv import cost
 from hwq.emit.layers import HlsLayer, Site, conv2d
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, product_bounds, union
@@ -66,4 +67,4 @@ def emit(params: Conv, site: Site) -> tuple[HlsLayer, ...]:
     return (conv2d(params.weight, params.strides, params.pads, site),)
 
 
-SPEC = OpSpec("conv", Conv, infer, run, macs, emit=emit, source="ONNX Conv")
+SPEC = OpSpec("conv", Conv, infer, run, macs, emit=emit, cost=cost, source="ONNX Conv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwq.cost.laws.dense import cost
 from hwq.emit.layers import HlsLayer, Site, conv2d, matrix_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, product_bounds, union
@@ -46,4 +47,4 @@ def emit(params: Dense, site: Site) -> tuple[HlsLayer, ...]:
     return (matrix_layer("Dense", {"n_in": n_in, "n_out": n_out}, params.weight, site),)
 
 
-SPEC = OpSpec("dense", Dense, infer, run, macs, emit=emit, source="ONNX MatMul, Gemm")
+SPEC = OpSpec("dense", Dense, infer, run, macs, emit=emit, cost=cost, source="ONNX MatMul, Gemm")

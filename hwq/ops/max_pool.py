@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwq.cost.laws.pool import cost
 from hwq.emit.layers import HlsLayer, Site
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
@@ -97,4 +98,4 @@ def _pool(params: MaxPool, site: Site, shape: tuple[int, ...], pads: Pads) -> Hl
     return HlsLayer("MaxPooling2D", attributes, site.output.shape, types)
 
 
-SPEC = OpSpec("max_pool", MaxPool, infer, run, no_macs, emit=emit, source="ONNX MaxPool")
+SPEC = OpSpec("max_pool", MaxPool, infer, run, no_macs, emit=emit, cost=cost, source="ONNX MaxPool")

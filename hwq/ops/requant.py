@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.cost.laws.requant import cost
 from hwq.emit.layers import HlsLayer, Site, interval_of
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
@@ -73,4 +74,4 @@ def emit(params: Requant, site: Site) -> tuple[HlsLayer, ...]:
 
 
 
-SPEC = OpSpec("requant", Requant, infer, run, no_macs, emit=emit, source="Jacob et al. 2018, sec. 2.2, exact here by proof")
+SPEC = OpSpec("requant", Requant, infer, run, no_macs, emit=emit, cost=cost, source="Jacob et al. 2018, sec. 2.2, exact here by proof")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hwq.cost.model import LayerCost
 from hwq.emit.layers import HlsLayer, Site
 from hwq.ir import IntType, Tensor
 from hwq.rounding import IntArray
@@ -26,6 +27,7 @@ class OpSpec:
         run: (params, inputs as int64 arrays (N, *shape)) -> int64 array: the meaning, plain and slow.
         macs: (params, output tensor) -> multiplications per inference.
         emit: (params, site) -> the hls4ml layers that compute it, the last one making the node's output.
+        cost: (node, input tensor, output tensor, setting) -> what it needs; a law of `hwq.cost.laws`.
         source: Where the definition comes from.
     """
 
@@ -35,6 +37,7 @@ class OpSpec:
     run: Callable[..., IntArray]
     macs: Callable[[Any, Tensor], int]
     emit: Callable[[Any, Site], tuple[HlsLayer, ...]]
+    cost: Callable[..., LayerCost]
     source: str
 
 

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.cost.laws.threshold import cost
 from hwq.emit.layers import HlsLayer, Site, interval_of
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
@@ -60,4 +61,4 @@ def emit(params: Threshold, site: Site) -> tuple[HlsLayer, ...]:
     return (HlsLayer("HwqThreshold", attributes, site.output.shape, types, {"thresholds": table}),)
 
 
-SPEC = OpSpec("threshold", Threshold, infer, run, no_macs, emit=emit, source="FINN MultiThreshold (Umuroglu et al. 2017, sec. 4.2.2)")
+SPEC = OpSpec("threshold", Threshold, infer, run, no_macs, emit=emit, cost=cost, source="FINN MultiThreshold (Umuroglu et al. 2017, sec. 4.2.2)")

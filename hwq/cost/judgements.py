@@ -1,0 +1,81 @@
+"""Coefficients that no measured design stands behind: structure and cited single numbers, with wide bands."""
+
+from __future__ import annotations
+
+from hwq.cost.fits import Basis, Fit
+
+
+def structural(source: str, lo: float, hi: float, **coefficients: float) -> Fit:
+    """A law from the circuit's structure; the band is a judgement."""
+    return Fit(coefficients=coefficients, lo=lo, hi=hi, basis=Basis.STRUCTURAL, source=source)
+
+
+def cited(source: str, lo: float, hi: float, points: int, **coefficients: float) -> Fit:
+    """A law with numbers taken from measured reports by hand; the points are not in this repository."""
+    return Fit(coefficients=coefficients, lo=lo, hi=hi, basis=Basis.MEASURED, source=source, points=points)
+
+
+JUDGEMENTS: dict[str, Fit] = {
+    "outside_calibration": structural("factor on a band outside the range of its points", 0.5, 2.0),
+    "dense/resource/lut/extra": structural(
+        "adders beyond one an output; products in LUTs at .33 a bit pair (8x8 is reported as 40, 6x6 as 24)",
+        0.0,
+        2.0,
+        adder_bits=1.0,
+        product_bits=0.33,
+    ),
+    "threshold/lut": structural(
+        "a comparator of w bits as .6 w + 3 (a 16-bit ReLU is reported as 28 = 13 + 15), 1 more to count it",
+        0.4,
+        2.0,
+        comparator_bits=0.6,
+        comparators=4.0,
+    ),
+    "requant/lut": structural(
+        "adders of a shift-and-add constant, of the summand, of rounding; saturation as two comparisons",
+        0.4,
+        2.0,
+        adder_bits=1.0,
+        round_bits=1.0,
+    ),
+    "stream/control/lut": structural("handshake and counters of a streaming layer", 0.25, 3.0, layers=150.0),
+    "fifo/srl/lut": cited(
+        "FIFO totals of 43 Vivado HLS reports of hls4ml projects, 5.9 % error there; Vitis HLS differs",
+        0.5,
+        1.5,
+        43,
+        fifos=11.8,
+        bits=1.4,
+    ),
+    "fifo/bram/lut": cited(
+        "FIFO totals of 43 Vivado HLS reports of hls4ml projects, 5.9 % error there; Vitis HLS differs",
+        0.5,
+        1.5,
+        43,
+        bits=0.71,
+        log2_depth=3.9,
+    ),
+    "timing/ultrascale_plus": cited(
+        "set by hand on csynth cycles of the jet MLP (xczu7ev, xcvu9p, xcu250), ns at speed grade 2",
+        1.0,
+        1.0,
+        3,
+        t_add_ns=0.62,
+        t_mul_ns=2.4,
+    ),
+    "timing/series7": cited(
+        "set by hand on csynth cycles of the jet MLP (xc7z020, xc7z007s), ns at speed grade 2",
+        1.0,
+        1.0,
+        2,
+        t_add_ns=1.75,
+        t_mul_ns=6.5,
+    ),
+    "timing/ultrascale": structural(
+        "between the two families that were measured", 1.0, 1.0, t_add_ns=1.0, t_mul_ns=3.6
+    ),
+    "timing/speed_grade": structural(
+        "factor on delays by speed grade, grade 2 = 1", 1.0, 1.0, grade1=1.15, grade2=1.0, grade3=0.92
+    ),
+}
+"""By the name under which the laws look them up."""

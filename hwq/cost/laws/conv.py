@@ -1,0 +1,124 @@
+"""2-D convolutions: a matrix product at every position (nnet_conv2d_*.h, nnet_conv_stream.h)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from hwq.cost.fits import fits
+from hwq.cost.laws.dense import stream_control
+from hwq.cost.laws.product import Product, block_factor, product
+from hwq.cost.laws.setting import Setting, banded, built, routed, staged
+from hwq.cost.laws.weights import matrix_statistics
+from hwq.cost.model import ZERO, LayerCost, Value
+from hwq.ir import Node, Tensor
+
+if TYPE_CHECKING:
+    from hwq.ops.conv import Conv
+
+_SRL_DEPTH = 32
+"""Bits that one LUT holds as a shift register."""
+_CSYNTH_SRL_LUT = 32
+"""What csynth counts for a shift register of up to 32 words, at 16 and at 32 bits alike (sheet 4)."""
+_PIXEL_OVERHEAD_CYCLES = 7
+"""Law L6 at 16 bits and below (11 at 32 bits)."""
+
+
+def cost(node: Node, x: Tensor, out: Tensor, setting: Setting) -> LayerCost:
+    """A convolution."""
+    params: Conv = node.params
+    core = product(matrix_statistics(params.weight), x.type.bits, out.type.bits, setting)
+    return (_stream if setting.stream else _parallel)(node, x, out, core, setting)
+
+
+def window_mux_features(out_px: int, window: int, in_bits: int) -> dict[str, float]:
+    """Of io_parallel: one input of the multiplexer a position, for every bit of the window."""
+    return {"mux_bits": out_px * window * in_bits}
+
+
+def _parallel(node: Node, x: Tensor, out: Tensor, core: Product, setting: Setting) -> LayerCost:
+    """Positions follow each other through one product (hls4ml's default, one partition a position)."""
+    params: Conv = node.params
+    out_px, window = out.shape[0] * out.shape[1], math.prod(params.weight.shape[:3]) * params.groups
+    mux = staged(
+        fits()["conv/parallel/mux"].value(window_mux_features(out_px, window, x.type.bits)), "lut", setting
+    )
+    result_bits = out_px * out.shape[2] * out.type.bits
+    ff = staged(Value(result_bits, result_bits * 0.5, result_bits * 2.0), "ff", setting)
+    cycles = out_px * core.ii_cycles
+    return built(
+        node,
+        f"conv/parallel/{core.path}",
+        lut=core.lut + mux,
+        ff=core.ff + ff,
+        dsp=core.dsp,
+        bram18=core.bram18,
+        latency_cycles=cycles + core.latency_cycles + 1,
+        ii_cycles=cycles,
+        outside=True,
+    )
+
+
+def padded_size(params: Conv, x: Tensor) -> tuple[int, int]:
+    """Height and width of the input with its padding, which io_stream inserts as pixels."""
+    top, left, bottom, right = params.pads
+    return x.shape[0] + top + bottom, x.shape[1] + left + right
+
+
+def stream_cycles(pixels: int, core: Product, setting: Setting) -> int:
+    """Law L6, worst case; in Latency with RF = 1 a pixel a cycle and 4 more."""
+    if not setting.resource or setting.reuse == 1:
+        return pixels * core.ii_cycles + core.latency_cycles + 4
+    return pixels * (setting.reuse + _PIXEL_OVERHEAD_CYCLES)
+
+
+def _stream(node: Node, x: Tensor, out: Tensor, core: Product, setting: Setting) -> LayerCost:
+    params: Conv = node.params
+    height, width = padded_size(params, x)
+    cycles = stream_cycles(height * width, core, setting)
+    rows = (params.kernel[0] - 1) * width + params.kernel[1]
+    window_bits = math.prod(params.weight.shape[:3]) * params.groups * x.type.bits
+    ff = staged(Value(window_bits, window_bits, window_bits * 3.0), "ff", setting)
+    shared = setting.resource and setting.reuse > 1
+    lut = _resource_lut(params, x, out, setting) if shared else core.lut + stream_control(setting)
+    return built(
+        node,
+        f"conv/stream/{core.path}",
+        lut=lut + line_buffer_lut(params, x, width, setting),
+        ff=core.ff + ff,
+        dsp=core.dsp,
+        bram18=core.bram18,
+        latency_cycles=cycles,
+        ii_cycles=cycles,
+        fill_cycles=math.ceil(cycles * rows / (height * width)),
+        outside=True,
+    )
+
+
+def stream_resource_lut_features(
+    n_in: int, n: int, reuse: int, in_bits: int, acc_bits: int
+) -> dict[str, float]:
+    """Window multiplexer and accumulators of the shared multipliers; the whole layer, line buffers aside."""
+    return {"one": 1.0, "in_bits": n_in * in_bits, "acc_bits": block_factor(n, reuse) * acc_bits}
+
+
+def _resource_lut(params: Conv, x: Tensor, out: Tensor, setting: Setting) -> Value:
+    n_in = math.prod(params.weight.shape[:3])
+    features = stream_resource_lut_features(
+        n_in, params.weight.size, setting.reuse, x.type.bits, out.type.bits
+    )
+    value = banded(fits()["conv/stream/resource/lut"], features, outside=False)
+    return staged(value, "lut", setting, shared=True)
+
+
+def line_buffer_lut(params: Conv, x: Tensor, width: int, setting: Setting) -> Value:
+    """``(kernel_h - 1) * channels`` shift registers of one row each (sheet 4)."""
+    count = (params.kernel[0] - 1) * x.shape[2]
+    if not count:
+        return ZERO
+    words = math.ceil(width / _SRL_DEPTH)
+    physical = count * x.type.bits * words
+    if setting.synthesised:
+        return routed(Value(physical, physical, physical * 1.5), setting)
+    reported = count * _CSYNTH_SRL_LUT * words
+    return Value(reported, min(physical, reported), reported * 1.5)

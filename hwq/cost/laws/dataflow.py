@@ -1,0 +1,101 @@
+"""What belongs to no layer: FIFOs (law L7), registers between parallel layers, the design's ports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from enum import Enum
+
+from hwq.cost.fits import fits
+from hwq.cost.laws.setting import Setting, built, staged
+from hwq.cost.model import ZERO, LayerCost, Value
+from hwq.ir import Node, Tensor
+
+_SRL_BITS = 512
+"""FIFOs of no more bits are shift registers (law L7)."""
+
+
+class TopStyle(Enum):
+    """How hls4ml ties the layers together."""
+
+    PIPELINE = "pipeline"
+    DATAFLOW = "dataflow"
+    STREAM = "stream"
+
+
+def fifo_bram18(depth: int, bits: int) -> int:
+    """Law L7, Vivado HLS: 10,276 FIFOs, all exact; Vitis HLS follows it for about 73 %.
+
+    >>> fifo_bram18(32, 16), fifo_bram18(1024, 16), fifo_bram18(1025, 9), fifo_bram18(4096, 20)
+    (0, 1, 1, 8)
+    """
+    if depth * bits <= _SRL_BITS:
+        return 0
+    words = 1 << max(0, (depth - 1).bit_length())
+    if bits > 9:
+        return math.ceil(bits / 18) * math.ceil(words / 1024)
+    return math.ceil(bits / 9) * math.ceil(words / 2048)
+
+
+def fifo_lut(depth: int, bits: int) -> float:
+    """Sheet 8: shift register and block RAM flavours."""
+    kind = "bram" if fifo_bram18(depth, bits) else "srl"
+    log_depth = math.log2(max(depth, 2))
+    return fits()[f"fifo/{kind}/lut"].predict({"fifos": 1, "bits": bits, "log2_depth": log_depth})
+
+
+def fifo_ff(depth: int, bits: int) -> float:
+    """Sheet 8: 6 for a shift register; with block RAM an output register and the counters."""
+    if depth <= 2:
+        return 2 * bits + 4
+    return bits + 10 + 2 * math.log2(depth) if fifo_bram18(depth, bits) else 6
+
+
+def fifos(tensors: Iterable[Tensor], setting: Setting) -> LayerCost:
+    """The FIFOs between streaming layers: one word a pixel, as deep as the tensor has pixels (hls4ml)."""
+    lut = ff = bram = 0.0
+    for tensor in tensors:
+        bits, depth = tensor.shape[-1] * tensor.type.bits, math.prod(tensor.shape[:-1])
+        lut += fifo_lut(depth, bits)
+        ff += fifo_ff(depth, bits)
+        bram += fifo_bram18(depth, bits)
+    fit = fits()["fifo/srl/lut"]
+    return built(
+        Node("top", "(fifos)", (), "", None),
+        "top/fifos",
+        lut=staged(Value(lut, lut * fit.lo, lut * fit.hi), "lut", setting),
+        ff=staged(Value(ff, ff * 0.7, ff * 1.5), "ff", setting),
+        bram18=staged(Value(bram, bram * 0.5, bram * 1.5), "bram18", setting, shared=True),
+        outside=True,
+    )
+
+
+def registers(
+    tensors: Iterable[Tensor], ports: Iterable[Tensor], style: TopStyle, setting: Setting
+) -> LayerCost:
+    """Input registers of a parallel design, and between dataflow layers a register for every element."""
+    port_bits = sum(math.prod(t.shape) * t.type.bits for t in ports)
+    between = sum(math.prod(t.shape) * t.type.bits for t in tensors) if style is TopStyle.DATAFLOW else 0
+    ff = Value(port_bits + between, port_bits + between * 0.5, port_bits + between * 2.0)
+    lut = Value(between * 0.25, 0, between) if between else ZERO
+    return built(
+        Node("top", "(registers)", (), "", None),
+        f"top/{style.value}",
+        lut=staged(lut, "lut", setting),
+        ff=staged(ff, "ff", setting),
+        outside=style is TopStyle.DATAFLOW,
+    )
+
+
+def schedule(layers: Iterable[LayerCost], style: TopStyle) -> tuple[int, int]:
+    """(latency, II) of the whole design in cycles.
+
+    II is the slowest layer's. Parallel layers follow each other, so their latencies add; streaming
+    layers overlap, so the slowest counts and each other adds the time to its first output.
+    """
+    rows = tuple(layers)
+    ii = max((row.ii_cycles for row in rows), default=1)
+    if style is not TopStyle.STREAM:
+        return max(1, sum(row.latency_cycles for row in rows)), max(1, ii)
+    slowest = max(rows, key=lambda row: row.latency_cycles)
+    return slowest.latency_cycles + sum(r.fill_cycles for r in rows if r is not slowest), max(1, ii)

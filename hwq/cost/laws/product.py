@@ -1,0 +1,244 @@
+"""A matrix product at one position: what dense and convolution layers share (laws L1 to L5).
+
+The functions that make features are also what `hwq.cost.calibrate` fits to.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hwq.cost.fits import fits
+from hwq.cost.laws.setting import DSP_PRODUCT_BITS, ROM_BITS, Setting, banded, staged
+from hwq.cost.laws.weights import WeightStatistics
+from hwq.cost.model import ZERO, Value
+
+_BRAM18_SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
+"""Width and depth of an 18 Kb block RAM."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """Cost of one matrix product and its schedule."""
+
+    path: str
+    lut: Value
+    ff: Value
+    dsp: Value
+    bram18: Value
+    latency_cycles: int
+    ii_cycles: int
+    outside: bool
+
+
+def block_factor(n: int, reuse: int) -> int:
+    """Multipliers that work at the same time."""
+    return math.ceil(n / reuse)
+
+
+# --- Latency: unrolled logic, weights as constants ------------------------------------------------
+
+
+def latency_dsp(w: WeightStatistics, in_bits: int, reuse: int) -> int:
+    """Law L1: ``min(u3, ceil(n/RF) - floor(n_zeros/RF))``, 0 where products are narrow.
+
+    Constants of <= 2 signed digits are shift-and-add; equal constants on one input are shared.
+    """
+    if in_bits * w.bits < DSP_PRODUCT_BITS:
+        return 0
+    return max(0, min(w.u3, block_factor(w.n, reuse) - (w.n - w.nz) // reuse))
+
+
+def latency_ii(w: WeightStatistics, reuse: int) -> int:
+    """Law L2: the multipliers left by the allocation limit, plus 3 to 6; never more than asked for."""
+    if reuse == 1:
+        return 1
+    limit = max(1, block_factor(w.n, reuse))
+    return min(reuse, math.ceil(w.u3 / limit) + 4)
+
+
+def latency_lut_features(w: WeightStatistics, in_bits: int, acc_bits: int, dsp: int) -> dict[str, float]:
+    """Law L3: adders of the sums, shift-and-add constants, glue of the DSPs, constants that got none."""
+    return {
+        "adder_bits": w.nz * acc_bits,
+        "shift_add_bits": (w.u2 - w.u3) * in_bits,
+        "dsp": dsp,
+        "lut_product_bits": (w.u3 - dsp) * in_bits,
+    }
+
+
+def tree_bits(w: WeightStatistics, in_bits: int, acc_bits: int) -> float:
+    """Bits of all adders if every level of the trees were only as wide as its sums.
+
+    >>> tree_bits(WeightStatistics(4, 1, 2, 4, 0, 0), 2, 8)   # two adders of 4 bits, one of 5
+    13.0
+    """
+    terms, width, bits = w.nz / w.n_out, in_bits + w.bits - 1, 0.0
+    while terms > 1:
+        width += 1
+        bits += terms / 2 * min(width, acc_bits)
+        terms /= 2
+    return bits * w.n_out
+
+
+def live_bits(w: WeightStatistics, acc_bits: int, cycles: int, setting: Setting, *, dsp: bool) -> float:
+    """Bits that cross the cuts between pipeline stages: the sums that are left at each."""
+    bits, floor = 0.0, float(w.n_out)
+    for cut in range(1, cycles + 1):
+        levels = max(0.0, cut * setting.usable_ns - (setting.t_mul_ns if dsp else 0.0)) / setting.t_add_ns
+        bits += max(floor, w.nz * 2.0 ** -min(levels, 60.0)) * acc_bits
+    return bits
+
+
+def latency_delay_ns(w: WeightStatistics, setting: Setting, *, dsp: bool) -> float:
+    """A multiplication, if there is one in a DSP, and the levels of the adder tree (law L8)."""
+    levels = math.log2(max(1.0, w.nz / w.n_out))
+    return (setting.t_mul_ns if dsp else 0.0) + levels * setting.t_add_ns
+
+
+def latency_product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: Setting) -> Product:
+    """A product of the Latency strategy."""
+    fit, ff_fit = fits()["dense/latency/lut"], fits()["dense/latency/ff"]
+    dsp = latency_dsp(w, in_bits, setting.reuse)
+    outside = setting.reuse > 1 or not fit.holds(
+        n_in=w.n_in, n_out=w.n_out, in_bits=in_bits, acc_bits=acc_bits
+    )
+    lut = banded(fit, latency_lut_features(w, in_bits, acc_bits, dsp), outside=outside)
+    narrow = fit.coefficients["adder_bits"] * tree_bits(w, in_bits, acc_bits) * fit.lo
+    lut = lut.spanning(min(narrow, lut.lo), lut.hi)
+    cycles = setting.cycles(latency_delay_ns(w, setting, dsp=dsp > 0))
+    ff = banded(
+        ff_fit, {"live_bits": live_bits(w, acc_bits, cycles, setting, dsp=dsp > 0)}, outside=outside
+    ).spanning(0, w.n_out * acc_bits)
+    ii = latency_ii(w, setting.reuse)
+    return Product(
+        path="latency",
+        lut=staged(lut, "lut", setting),
+        ff=staged(ff, "ff", setting),
+        dsp=_dsp_value(dsp, w, setting),
+        bram18=ZERO,
+        latency_cycles=cycles + ii - 1,
+        ii_cycles=ii,
+        outside=outside,
+    )
+
+
+def _dsp_value(dsp: int, w: WeightStatistics, setting: Setting) -> Value:
+    """The law is exact at reuse 1; with an allocation limit the tool may stop short of it."""
+    value = Value(
+        dsp, dsp if setting.reuse == 1 else dsp * 0.9, dsp if setting.reuse == 1 else min(w.u3, dsp * 1.2)
+    )
+    return staged(value, "dsp", setting)
+
+
+# --- Resource: shared multipliers, weights in memory ----------------------------------------------
+
+
+def resource_lut_features(n_in: int, n_out: int, reuse: int, in_bits: int, acc_bits: int) -> dict[str, float]:
+    """Law L4: input multiplexer, accumulators, and for RF > 2 n_in their write multiplexer.
+
+    The constant shrinks with the operands below 16 bits: structure, not measurement.
+    """
+    small = min(1.0, n_in / 32) * max(in_bits, acc_bits) / 16
+    return {
+        "one": small,
+        "in_bits": n_in * in_bits,
+        "acc_bits": n_out * acc_bits,
+        "write_mux_bits": block_factor(n_in * n_out, reuse) * 2.0 ** math.ceil(math.log2(n_out)) * acc_bits,
+    }
+
+
+def resource_ff_features(n_in: int, n_out: int, reuse: int, acc_bits: int, w_bits: int) -> dict[str, float]:
+    """Accumulators, and pipeline registers at the multipliers."""
+    multipliers = block_factor(n_in * n_out, reuse)
+    return {
+        "one": 1.0,
+        "acc_bits": n_out * acc_bits,
+        "multipliers": multipliers,
+        "weight_bits": multipliers * w_bits,
+    }
+
+
+def weight_bram18(n_in: int, n_out: int, reuse: int, w_bits: int) -> int:
+    """Block RAMs of the weights (one word of all multipliers a cycle), and of the table of output steps.
+
+    >>> weight_bram18(32, 128, 512, 2), weight_bram18(96, 64, 384, 8), weight_bram18(64, 128, 1024, 14)
+    (2, 4, 8)
+    """
+    if reuse == 1:
+        return 0
+    width = block_factor(n_in * n_out, reuse) * w_bits
+    steps = reuse // n_in
+    table_bits = reuse * math.ceil(math.log2(steps)) if steps > 1 else 0
+    weights = min(math.ceil(width / w) * math.ceil(reuse / d) for w, d in _BRAM18_SHAPES)
+    return weights * (width * reuse >= ROM_BITS) + (table_bits >= ROM_BITS)
+
+
+def resource_dsp(w: WeightStatistics, in_bits: int, reuse: int) -> int:
+    """Law L5: one a multiplier, if products are wide enough."""
+    return block_factor(w.n, reuse) if in_bits * w.bits >= DSP_PRODUCT_BITS else 0
+
+
+def resource_fit_name(n_in: int, reuse: int) -> str:
+    """The law's branch: whether the accumulators need a write multiplexer."""
+    return "dense/resource/lut/mux" if reuse > 2 * n_in else "dense/resource/lut/direct"
+
+
+def _resource_lut(w: WeightStatistics, in_bits: int, acc_bits: int, reuse: int, *, outside: bool) -> Value:
+    """Law L4, and what lies beside it: adders beyond one an output, and products in LUTs."""
+    name = resource_fit_name(w.n_in, reuse)
+    lut = banded(
+        fits()[name], resource_lut_features(w.n_in, w.n_out, reuse, in_bits, acc_bits), outside=outside
+    )
+    multipliers = block_factor(w.n, reuse)
+    extra = fits()["dense/resource/lut/extra"].value(
+        {
+            "adder_bits": max(0, multipliers - w.n_out) * acc_bits,
+            "product_bits": 0 if resource_dsp(w, in_bits, reuse) else multipliers * in_bits * w.bits,
+        }
+    )
+    return lut + extra
+
+
+def resource_product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: Setting) -> Product:
+    """A product of the Resource strategy; with RF = 1 its weights are constants, as in Latency."""
+    reuse = setting.reuse
+    if reuse == 1:
+        return latency_product(w, in_bits, acc_bits, setting)
+    fit = fits()[resource_fit_name(w.n_in, reuse)]
+    inside = fit.holds(n_in=w.n_in, n_out=w.n_out, in_bits=in_bits, acc_bits=acc_bits, reuse=reuse)
+    outside = not inside or reuse % w.n_in != 0
+    lut = _resource_lut(w, in_bits, acc_bits, reuse, outside=outside)
+    ff = banded(
+        fits()["dense/resource/ff"],
+        resource_ff_features(w.n_in, w.n_out, reuse, acc_bits, w.bits),
+        outside=outside,
+    )
+    dsp, bram = resource_dsp(w, in_bits, reuse), weight_bram18(w.n_in, w.n_out, reuse, w.bits)
+    return Product(
+        path=f"resource osc={reuse / w.n_in:g} n_out={w.n_out}",
+        lut=staged(lut, "lut", setting, shared=True),
+        ff=staged(ff, "ff", setting, shared=True),
+        dsp=staged(Value.exact(dsp), "dsp", setting, shared=True),
+        bram18=_bram_value(bram, reuse, setting),
+        latency_cycles=reuse + 2,
+        ii_cycles=reuse,
+        outside=outside,
+    )
+
+
+def _bram_value(bram: int, reuse: int, setting: Setting) -> Value:
+    """A ROM of weights keeps its size in synthesis or shrinks; one with few words may become LUTs."""
+    fit = fits()["dense/resource/bram18"]
+    value = fit.value({"bram18": bram})
+    if not fit.holds(reuse=reuse):
+        value = value.spanning(0, value.hi)
+    if not setting.synthesised:
+        return value
+    ratio = fits()["stage/resource/bram18"].coefficients["ratio"]
+    return value.scaled(1, ratio, 1)
+
+
+def product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: Setting) -> Product:
+    """A matrix product by the setting's strategy."""
+    return (resource_product if setting.resource else latency_product)(w, in_bits, acc_bits, setting)

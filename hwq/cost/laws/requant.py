@@ -1,0 +1,44 @@
+"""Requantisation: multiply by a constant, add, shift with rounding, saturate (our layer, hwq_requant.h)."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from hwq.cost.fits import fits
+from hwq.cost.laws.setting import Setting, dsp_blocks, staged
+from hwq.cost.laws.threshold import lane_cost, table_lut
+from hwq.cost.laws.weights import multipliers
+from hwq.cost.model import LayerCost, Value
+from hwq.ir import Node, Tensor
+
+if TYPE_CHECKING:
+    from hwq.ops.requant import Requant
+
+
+def cost(node: Node, x: Tensor, out: Tensor, setting: Setting) -> LayerCost:
+    """Every element has its own lane in io_parallel, every channel in io_stream."""
+    params: Requant = node.params
+    lanes = x.shape[-1] if setting.stream else prod(x.shape)
+    mult = multipliers(params.mult)
+    repeats = lanes // params.mult.size
+    blocks = dsp_blocks(x.type.bits, mult.bits)
+    dsp = mult.wide * repeats * blocks
+    wide = x.type.bits + mult.bits
+    adders = 0 if blocks else max(0, mult.digits - params.mult.size) * repeats
+    features: dict[str, float] = {
+        "adder_bits": (adders + lanes) * wide,
+        "round_bits": lanes * (wide + 2 * out.type.bits),
+    }
+    lut = _lut(features, lanes, x, out, setting)
+    depth = setting.chained((setting.t_mul_ns if dsp else setting.t_add_ns) + 3 * setting.t_add_ns)
+    exact = staged(Value(dsp, 0, lanes * blocks), "dsp", setting)
+    return lane_cost(node, "requant", lut, out, lanes, depth, setting, exact)
+
+
+def _lut(features: dict[str, float], lanes: int, x: Tensor, out: Tensor, setting: Setting) -> Value:
+    value = staged(fits()["requant/lut"].value(features), "lut", setting)
+    table = lanes * table_lut(x.type.bits, out.type.bits)
+    if not setting.synthesised or table >= value.value:
+        return value
+    return Value(table, min(value.lo, table / 2), min(value.hi, table * 1.5))

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from hwq.errors import CheckFailed, HwqError, InputError
 
 INTERRUPTED = 130
+_FILE_WIDTH = 140
 
 
 class _Commands(TyperGroup):
@@ -71,6 +72,8 @@ BackendName = Annotated[str, typer.Option("--backend", help="Tool family: vitis.
 def _show(*things: Any, quiet: bool = False) -> None:
     if not quiet:
         console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=_FILE_WIDTH)
         for thing in things:
             console.print(thing)
 

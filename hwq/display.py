@@ -5,43 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hwq.boards import Board
 from hwq.doctor import Finding
 from hwq.verify import Verification
 
+_STYLE: dict[str, Any] = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False}
+
 
 def lower_table(summary: Mapping[str, Any]) -> Table:
     """Per-layer table of a lowered network."""
-    table = Table(title=f"{summary['model']}: integer graph", title_justify="left", caption_justify="left")
-    for name in ("layer", "op", "shape", "in", "weight", "accumulator", "out", "requantisation", "MACs", "ties"):
+    table = Table(title=f"{summary['model']}: integer graph", **_STYLE)
+    for name in ("layer", "op", "shape", "types", "requantisation", "MACs", "ties"):
         table.add_column(name, justify="right" if name in ("MACs", "ties") else "left", overflow="fold")
     for row in summary["layers"]:
-        product = row["accumulator_bits"] is not None
         table.add_row(
             row["name"],
             row["op"],
             "×".join(map(str, row["shape"])),
-            row["in_type"],
-            f"{row['weight_bits']} bit" if product else "",
-            f"{row['accumulator_bits']} bit {row['lo']}..{row['hi']}" if product else "",
-            "" if product else row["out_type"],
-            _form(row),
+            _types(row),
+            row["form"] or "",
             f"{row['macs']:,}" if row["macs"] else "",
             "" if row["ties"] is None else f"{row['ties']:,}",
         )
-    notes = [f"note: {n}" for n in summary["notes"]]
+    proofs = sum(row["proof_checks"] or 0 for row in summary["layers"])
     total = f"{summary['macs']:,} MACs, {summary['parameters']:,} weights, lowered in {summary['seconds']:.2f} s"
-    table.caption = "\n".join([total, "ties: thresholds that a reachable integer meets exactly", *notes])
+    proven = f"requantisations proven equal at {proofs:,} boundary points; ties: thresholds that a reachable integer meets exactly"
+    table.caption = "\n".join([total, proven, *(f"note: {n}" for n in summary["notes"])])
     return table
 
 
-def _form(row: Mapping[str, Any]) -> str:
-    if not row["form"]:
-        return ""
-    proof = f" (proven at {row['proof_checks']:,} points)" if row["proof_checks"] else ""
-    return f"{row['form']}{proof}"
+def _types(row: Mapping[str, Any]) -> str:
+    """Input, weight and output types; for an accumulator its proven interval too."""
+    if row["accumulator_bits"] is None:
+        return f"{row['in_type']} → {row['out_type']}"
+    return f"{row['in_type']} · {row['weight_bits']} bit → {row['out_type']} [{row['lo']}, {row['hi']}]"
 
 
 def input_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -56,7 +56,7 @@ def input_lines(summary: Mapping[str, Any]) -> list[str]:
 def verify_table(result: Verification) -> Table:
     """Stages against the integers."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in result.inputs.items())
-    table = Table(title=f"{result.model}: every stage against the integers ({kinds} rows)", title_justify="left", caption_justify="left")
+    table = Table(title=f"{result.model}: every stage against the integers ({kinds} rows)", **_STYLE)
     for name in ("stage", "rows", "tensors", "values", "different", "certified", "argmax flips", "time", "verdict"):
         table.add_column(name, justify="left" if name in ("stage", "verdict") else "right")
     for s in result.stages:
@@ -72,7 +72,7 @@ def verify_table(result: Verification) -> Table:
 
 def boards_table(known: Sequence[Board]) -> Table:
     """All boards, one a line."""
-    table = Table(title="boards", title_justify="left")
+    table = Table(title="boards", **_STYLE)
     for name in ("name", "title", "part", "LUT", "FF", "DSP", "BRAM18", "URAM", "clock"):
         table.add_column(name, justify="left" if name in ("name", "title", "part") else "right")
     for b in known:
@@ -83,7 +83,7 @@ def boards_table(known: Sequence[Board]) -> Table:
 
 def board_table(board: Board) -> Table:
     """One board, with the source of each number."""
-    table = Table(title=f"{board.title} ({board.part})", title_justify="left")
+    table = Table(title=f"{board.title} ({board.part})", **_STYLE)
     for name in ("number", "value", "source"):
         table.add_column(name, overflow="fold")
     for key, source in board.sources.items():
@@ -93,7 +93,7 @@ def board_table(board: Board) -> Table:
 
 def doctor_table(findings: Sequence[Finding]) -> Table:
     """What is installed."""
-    table = Table(title="hwq doctor", title_justify="left")
+    table = Table(title="hwq doctor", **_STYLE)
     for name in ("", "part", "found", "makes possible", "if missing"):
         table.add_column(name, overflow="fold")
     for f in findings:

@@ -31,7 +31,6 @@ _PACKAGES = (
     ("torch", "torch", "hwq train, the torch stage of hwq verify", "pip install 'hwq[train]'"),
     ("brevitas", "brevitas", "hwq train, the torch stage of hwq verify", "pip install 'hwq[train]'"),
     ("sklearn", "scikit-learn", "the digits data set", "pip install 'hwq[train]'"),
-    ("matplotlib", "matplotlib", "curves in reports", "pip install matplotlib"),
 )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hwq.cost import Estimate
     from hwq.emit.project import Project
     from hwq.hardware import HardwareConfig
-    from hwq.verify import Verification
+    from hwq.chain import Verification
 
 Array = np.ndarray[Any, Any]
 

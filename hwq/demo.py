@@ -23,7 +23,7 @@ from hwq.lowering.summary import summarise
 from hwq.stages import Stage
 from hwq.train.require import require_training
 from hwq.verification import float_stages
-from hwq.verify import Verification, verify
+from hwq.chain import Verification, verify
 
 _GOLDEN_ROWS = 64
 

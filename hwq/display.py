@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hwq.boards import Board
 from hwq.doctor import Finding
-from hwq.verify import Verification
+from hwq.chain import Verification
 
 _STYLE: dict[str, Any] = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False}
 

@@ -16,7 +16,7 @@ from hwq.ir import Graph
 from hwq.lowering.lower import Lowering
 from hwq.ops import OPS
 from hwq.rounding import FloatArray, IntArray
-from hwq.verify import FloatStage, IntegerStage
+from hwq.chain import FloatStage, IntegerStage
 
 Rows = list[tuple[str, dict[str, Any]]]
 TIE_ROWS = 32

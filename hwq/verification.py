@@ -18,7 +18,7 @@ from hwq.lowering.lower import Lowering
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
 from hwq.stages import Stage
-from hwq.verify import FloatStage, IntegerStage, Verification, verify
+from hwq.chain import FloatStage, IntegerStage, Verification, verify
 
 _UNROLLED_WEIGHTS = 20_000
 """Networks with more weights are compiled as streams only: io_parallel C++ of theirs takes g++ too long."""

@@ -262,7 +262,7 @@ class _FloatStage:
             why = "the value is not on the quantiser's grid"
         else:
             ok, distance, allowed = certify(resolution, bound, before[at].item(), at[-1], code, stage_code)
-            why = f"the exact value is {distance:.3g} from the boundary, float32 explains at most {allowed:.3g}"
+            why = "the quantiser has no such code" if distance == float("inf") else f"the exact value is {distance:.3g} from the boundary, float32 explains at most {allowed:.3g}"
         if ok and len(self.result.certificates) < _MAX_CERTIFICATES:
             self.result.certificates.append(
                 Certificate(self.result.name, resolution.source, at[0], at[1:], code, stage_code, distance, allowed)

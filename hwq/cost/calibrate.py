@@ -287,7 +287,7 @@ def bram_fit() -> Fit:
     )
 
 
-def mux_fit() -> Fit:
+def mux_fit(latency: Fit) -> Fit:
     """io_parallel conv: what two reports hold beyond the product itself, a bit of the multiplexers."""
     rows = [r for r in points("conv") if r["io"] == "parallel" and r["licence"] == "Apache-2.0"]
     left = []
@@ -296,7 +296,9 @@ def mux_fit() -> Fit:
             r, "out_h", "out_w", "in_channels", "kernel_h", "kernel_w", "in_bits", "lut"
         )
         weights = kh * kw * c * int(r["out_channels"])
-        core = 0.93 * weights * int(r["acc_bits"]) + 7 * int(r["dsp"])
+        core = latency.coefficients["adder_bits"] * weights * int(r["acc_bits"]) + latency.coefficients[
+            "dsp"
+        ] * int(r["dsp"])
         left.append((lut - core) / conv.window_mux_features(h * w, kh * kw * c, bits)["mux_bits"])
     return Fit(
         coefficients={"mux_bits": _round(float(np.mean(left)))},
@@ -342,7 +344,7 @@ def calibrate() -> dict[str, Fit]:
                 **JUDGEMENTS,
                 **fitted,
                 "dense/resource/bram18": bram_fit(),
-                "conv/parallel/mux": mux_fit(),
+                "conv/parallel/mux": mux_fit(fitted["dense/latency/lut"]),
                 **stage_fits(),
             }.items()
         )

@@ -17,6 +17,17 @@ def cited(source: str, lo: float, hi: float, points: int, **coefficients: float)
 
 JUDGEMENTS: dict[str, Fit] = {
     "outside_calibration": structural("factor on a band outside the range of its points", 0.5, 2.0),
+    "stage/post_route": structural("routing changes little; no pairs are known", 0.9, 1.15, ratio=1.0),
+    "registers/ff": structural("a register a bit: buffers and channels", 0.5, 2.0, bits=1.0),
+    "registers/lut": structural("enables and multiplexers of the channels", 0.0, 4.0, bits=0.25),
+    "window/ff": structural("the window of a streaming conv, and copies", 1.0, 3.0, bits=1.0),
+    "line_buffer/lut": structural("one LUT a shift register of 32 bits", 1.0, 1.5, shift_registers=1.0),
+    "max_pool/stream/ff": structural("window and output registers", 0.5, 2.0, window_bits=2.0),
+    "transpose/lut": structural("multiplexer of a tensor in registers", 0.5, 4.0, bits=0.5),
+    "table/lut": structural("a function of few bits as 6-input LUTs", 0.5, 1.5, table=1.0),
+    "fifo/ff": structural("sheet 8, read from Vivado HLS; Vitis differs", 0.7, 1.5, ff=1.0),
+    "fifo/bram18": structural("law L7, exact for Vivado HLS; Vitis differs", 0.5, 1.5, bram18=1.0),
+    "dense/latency/dsp_limited": structural("an allocation limit that the tool may miss", 0.9, 1.2, dsp=1.0),
     "dense/resource/lut/extra": structural(
         "adders beyond one an output; products in LUTs at .33 a bit pair (8x8 is reported as 40, 6x6 as 24)",
         0.0,

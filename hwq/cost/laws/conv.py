@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hwq.cost.fits import fits
 from hwq.cost.laws.dense import stream_control
 from hwq.cost.laws.product import Product, block_factor, product
-from hwq.cost.laws.setting import Setting, banded, built, routed, staged
+from hwq.cost.laws.setting import Setting, banded, built, judged, routed, staged
 from hwq.cost.laws.weights import matrix_statistics
 from hwq.cost.model import ZERO, LayerCost, Value
 from hwq.ir import Node, Tensor
@@ -44,7 +44,7 @@ def _parallel(node: Node, x: Tensor, out: Tensor, core: Product, setting: Settin
         fits()["conv/parallel/mux"].value(window_mux_features(out_px, window, x.type.bits)), "lut", setting
     )
     result_bits = out_px * out.shape[2] * out.type.bits
-    ff = staged(Value(result_bits, result_bits * 0.5, result_bits * 2.0), "ff", setting)
+    ff = staged(judged("registers/ff", bits=result_bits), "ff", setting)
     cycles = out_px * core.ii_cycles
     return built(
         node,
@@ -78,7 +78,7 @@ def _stream(node: Node, x: Tensor, out: Tensor, core: Product, setting: Setting)
     cycles = stream_cycles(height * width, core, setting)
     rows = (params.kernel[0] - 1) * width + params.kernel[1]
     window_bits = math.prod(params.weight.shape[:3]) * params.groups * x.type.bits
-    ff = staged(Value(window_bits, window_bits, window_bits * 3.0), "ff", setting)
+    ff = staged(judged("window/ff", bits=window_bits), "ff", setting)
     shared = setting.resource and setting.reuse > 1
     lut = _resource_lut(params, x, out, setting) if shared else core.lut + stream_control(setting)
     return built(
@@ -117,8 +117,9 @@ def line_buffer_lut(params: Conv, x: Tensor, width: int, setting: Setting) -> Va
     if not count:
         return ZERO
     words = math.ceil(width / _SRL_DEPTH)
-    physical = count * x.type.bits * words
+    physical = judged("line_buffer/lut", shift_registers=count * x.type.bits * words)
     if setting.synthesised:
-        return routed(Value(physical, physical, physical * 1.5), setting)
-    reported = count * _CSYNTH_SRL_LUT * words
-    return Value(reported, min(physical, reported), reported * 1.5)
+        return routed(physical, setting)
+    return judged("line_buffer/lut", shift_registers=count * _CSYNTH_SRL_LUT * words).spanning(
+        physical.lo, physical.lo
+    )

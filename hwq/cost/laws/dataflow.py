@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from enum import Enum
 
 from hwq.cost.fits import fits
-from hwq.cost.laws.setting import Setting, built, staged
-from hwq.cost.model import ZERO, LayerCost, Value
+from hwq.cost.laws.setting import Setting, built, judged, staged
+from hwq.cost.model import LayerCost, Value
 from hwq.ir import Node, Tensor
 
 _SRL_BITS = 512
@@ -64,8 +64,8 @@ def fifos(tensors: Iterable[Tensor], setting: Setting) -> LayerCost:
         Node("top", "(fifos)", (), "", None),
         "top/fifos",
         lut=staged(Value(lut, lut * fit.lo, lut * fit.hi), "lut", setting),
-        ff=staged(Value(ff, ff * 0.7, ff * 1.5), "ff", setting),
-        bram18=staged(Value(bram, bram * 0.5, bram * 1.5), "bram18", setting, shared=True),
+        ff=staged(judged("fifo/ff", ff=ff), "ff", setting),
+        bram18=staged(judged("fifo/bram18", bram18=bram), "bram18", setting, shared=True),
         outside=True,
     )
 
@@ -76,12 +76,11 @@ def registers(
     """Input registers of a parallel design, and between dataflow layers a register for every element."""
     port_bits = sum(math.prod(t.shape) * t.type.bits for t in ports)
     between = sum(math.prod(t.shape) * t.type.bits for t in tensors) if style is TopStyle.DATAFLOW else 0
-    ff = Value(port_bits + between, port_bits + between * 0.5, port_bits + between * 2.0)
-    lut = Value(between * 0.25, 0, between) if between else ZERO
+    ff = Value.exact(port_bits) + judged("registers/ff", bits=between)
     return built(
         Node("top", "(registers)", (), "", None),
         f"top/{style.value}",
-        lut=staged(lut, "lut", setting),
+        lut=staged(judged("registers/lut", bits=between), "lut", setting),
         ff=staged(ff, "ff", setting),
         outside=style is TopStyle.DATAFLOW,
     )

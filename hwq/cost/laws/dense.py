@@ -5,9 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from hwq.cost.fits import fits
 from hwq.cost.laws.product import Product, product
-from hwq.cost.laws.setting import Setting, built, staged
+from hwq.cost.laws.setting import Setting, built, judged, staged
 from hwq.cost.laws.weights import matrix_statistics
 from hwq.cost.model import LayerCost, Value
 from hwq.ir import Node, Tensor
@@ -51,7 +50,7 @@ def _stream(node: Node, x: Tensor, out: Tensor, core: Product, setting: Setting)
         node,
         f"dense/stream/{core.path}",
         lut=core.lut + control,
-        ff=core.ff + staged(Value(buffer_bits, buffer_bits * 0.5, buffer_bits * 2.0), "ff", setting),
+        ff=core.ff + staged(judged("registers/ff", bits=buffer_bits), "ff", setting),
         dsp=core.dsp,
         bram18=core.bram18,
         latency_cycles=cycles,
@@ -63,4 +62,4 @@ def _stream(node: Node, x: Tensor, out: Tensor, core: Product, setting: Setting)
 
 def stream_control(setting: Setting) -> Value:
     """Handshake and loop counters of a streaming layer."""
-    return staged(fits()["stream/control/lut"].value({"layers": 1}), "lut", setting)
+    return staged(judged("stream/control/lut", layers=1), "lut", setting)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hwq.cost.fits import fits
 from hwq.cost.laws.dense import stream_control
-from hwq.cost.laws.setting import Setting, banded, built, staged
+from hwq.cost.laws.setting import Setting, banded, built, judged, staged
 from hwq.cost.model import LayerCost, Value
 from hwq.ir import Node, Tensor
 
@@ -67,7 +67,7 @@ def _stream(node: Node, x: Tensor, setting: Setting) -> LayerCost:
         node,
         "max_pool/stream",
         lut=staged(lut, "lut", setting) + stream_control(setting).scaled(0, 0, 1),
-        ff=staged(Value(window_bits * 2, window_bits, window_bits * 4), "ff", setting),
+        ff=staged(judged("max_pool/stream/ff", window_bits=window_bits), "ff", setting),
         latency_cycles=cycles,
         ii_cycles=cycles,
         fill_cycles=math.ceil(cycles * rows / pixels),

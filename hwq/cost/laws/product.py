@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from hwq.cost.fits import fits
-from hwq.cost.laws.setting import DSP_PRODUCT_BITS, ROM_BITS, Setting, banded, staged
+from hwq.cost.laws.setting import DSP_PRODUCT_BITS, ROM_BITS, Setting, banded, judged, staged
 from hwq.cost.laws.weights import WeightStatistics
 from hwq.cost.model import ZERO, Value
 
@@ -115,7 +115,7 @@ def latency_product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: S
         path="latency",
         lut=staged(lut, "lut", setting),
         ff=staged(ff, "ff", setting),
-        dsp=_dsp_value(dsp, w, setting),
+        dsp=_dsp_value(dsp, setting),
         bram18=ZERO,
         latency_cycles=cycles + ii - 1,
         ii_cycles=ii,
@@ -123,11 +123,9 @@ def latency_product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: S
     )
 
 
-def _dsp_value(dsp: int, w: WeightStatistics, setting: Setting) -> Value:
+def _dsp_value(dsp: int, setting: Setting) -> Value:
     """The law is exact at reuse 1; with an allocation limit the tool may stop short of it."""
-    value = Value(
-        dsp, dsp if setting.reuse == 1 else dsp * 0.9, dsp if setting.reuse == 1 else min(w.u3, dsp * 1.2)
-    )
+    value = Value.exact(dsp) if setting.reuse == 1 else judged("dense/latency/dsp_limited", dsp=dsp)
     return staged(value, "dsp", setting)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hwq.cost.fits import fits
 from hwq.cost.laws.setting import Setting, dsp_blocks, staged
-from hwq.cost.laws.threshold import lane_cost, table_lut
+from hwq.cost.laws.threshold import capped, lane_cost, table_lut
 from hwq.cost.laws.weights import multipliers
 from hwq.cost.model import LayerCost, Value
 from hwq.ir import Node, Tensor
@@ -38,7 +38,4 @@ def cost(node: Node, x: Tensor, out: Tensor, setting: Setting) -> LayerCost:
 
 def _lut(features: dict[str, float], lanes: int, x: Tensor, out: Tensor, setting: Setting) -> Value:
     value = staged(fits()["requant/lut"].value(features), "lut", setting)
-    table = lanes * table_lut(x.type.bits, out.type.bits)
-    if not setting.synthesised or table >= value.value:
-        return value
-    return Value(table, min(value.lo, table / 2), min(value.hi, table * 1.5))
+    return capped(value, lanes * table_lut(x.type.bits, out.type.bits)) if setting.synthesised else value

@@ -15,8 +15,6 @@ DSP_PRODUCT_BITS = 76
 """Products of fewer bits (input bits x weight bits) go to LUTs: 72 does, 80 does not (law L1, width rule)."""
 ROM_BITS = 1024
 """Memories below this size become LUTs: fitted to the 871 Resource layers, with `weight_bram18`."""
-_ROUTED = (0.9, 1.15)
-"""Post-route over post-synthesis: a judgement, no pairs are known."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,15 @@ def staged(value: Value, resource: str, setting: Setting, *, shared: bool = Fals
 
 def routed(value: Value, setting: Setting) -> Value:
     """A post-synthesis value at the asked stage."""
-    return value.scaled(1, *_ROUTED) if setting.stage is Stage.POST_ROUTE and value.hi > value.lo else value
+    if setting.stage is not Stage.POST_ROUTE or value.hi == value.lo:
+        return value
+    fit = fits()["stage/post_route"]
+    return value.scaled(1, fit.lo, fit.hi)
+
+
+def judged(name: str, **features: float) -> Value:
+    """The value of a law by its name in ``fits.json``."""
+    return fits()[name].value(features)
 
 
 def banded(fit: Fit, features: dict[str, float], *, outside: bool) -> Value:

@@ -6,8 +6,8 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from hwq.cost.laws.dense import stream_control
-from hwq.cost.laws.setting import Setting, built, staged
-from hwq.cost.model import LayerCost, Value
+from hwq.cost.laws.setting import Setting, built, judged, staged
+from hwq.cost.model import LayerCost
 from hwq.ir import Node, Tensor
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def transpose(node: Node, x: Tensor, out: Tensor, setting: Setting) -> LayerCost
         return built(node, "transpose/wires", ii_cycles=1)
     bits = prod(x.shape) * x.type.bits
     words = prod(x.shape) // x.shape[-1] + prod(out.shape) // out.shape[-1]
-    mux = staged(Value(bits * 0.5, bits * 0.25, bits * 2.0), "lut", setting)
+    mux = staged(judged("transpose/lut", bits=bits), "lut", setting)
     return built(
         node,
         "transpose/stream",
         lut=mux + stream_control(setting),
-        ff=staged(Value(bits, bits, bits * 2.0), "ff", setting),
+        ff=staged(judged("registers/ff", bits=bits), "ff", setting),
         latency_cycles=words + 4,
         ii_cycles=words + 4,
         fill_cycles=prod(x.shape) // x.shape[-1] + 2,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hwq.cost.fits import fits
 from hwq.cost.laws.dense import stream_control
-from hwq.cost.laws.setting import Setting, built, staged
+from hwq.cost.laws.setting import Setting, built, judged, staged
 from hwq.cost.laws.weights import live_comparators
 from hwq.cost.model import ZERO, LayerCost, Value
 from hwq.ir import IntType, Node, Tensor
@@ -36,10 +36,15 @@ def comparator_lut(count: int, lanes: int, kind: IntType, result: IntType, setti
     value = staged(fit.value({"comparator_bits": count * kind.bits, "comparators": count}), "lut", setting)
     if not setting.synthesised:
         return value
-    table = lanes * table_lut(kind.bits, result.bits)
-    return (
-        value if table >= value.value else Value(table, min(value.lo, table / 2), min(value.hi, table * 1.5))
-    )
+    return capped(value, lanes * table_lut(kind.bits, result.bits))
+
+
+def capped(value: Value, table: int) -> Value:
+    """No more than the LUTs of the plain table, which synthesis finds by itself."""
+    if table >= value.value:
+        return value
+    plain = judged("table/lut", table=table)
+    return Value(plain.value, min(value.lo, plain.lo), min(value.hi, plain.hi))
 
 
 def table_lut(in_bits: int, out_bits: int) -> int:
@@ -61,18 +66,7 @@ def lane_cost(
     setting: Setting,
     dsp: Value = ZERO,
 ) -> LayerCost:
-    """An element-wise layer of `lanes` equal lanes, one word a cycle.
-
-    Args:
-        node: The layer.
-        path: Its code path without the interface.
-        lut: Of all lanes.
-        out: Its output.
-        lanes: Elements that are worked on in the same cycle.
-        depth: Pipeline stages.
-        setting: Interface and stage.
-        dsp: Of all lanes.
-    """
+    """An element-wise layer of equal lanes, a word a cycle; `depth` stages, `lut` and `dsp` of all lanes."""
     bits = lanes * out.type.bits
     words = prod(out.shape) // lanes if setting.stream else 1
     ff = staged(Value(bits * depth, 0, bits * (2 * depth + 1)), "ff", setting)

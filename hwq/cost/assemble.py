@@ -12,7 +12,7 @@ from hwq.cost.laws.dataflow import TopStyle, fifos, registers, schedule
 from hwq.cost.laws.setting import Setting
 from hwq.cost.model import RESOURCES, Estimate, LayerCost, Stage, total
 from hwq.hardware import HardwareConfig, Io, Strategy, matrix_shape
-from hwq.ir import Graph, Tensor
+from hwq.ir import Graph
 from hwq.ops import OPS
 
 _SERIES7 = (Family.ZYNQ_7000, Family.ARTIX_7, Family.KINTEX_7, Family.VIRTEX_7)
@@ -29,7 +29,7 @@ def estimate(graph: Graph, config: HardwareConfig, stage: Stage = Stage.POST_SYN
     layers = tuple(_layer(graph, config, stage, index) for index in range(len(graph.nodes)))
     everything = (*layers, _between(graph, config, stage, style))
     needs, available = total(everything), budget(config.board)
-    latency, ii = schedule(layers, style)
+    latency, ii = schedule(everything, style)
     return Estimate(
         board=config.board.name,
         part=config.board.part,
@@ -104,5 +104,8 @@ def _between(graph: Graph, config: HardwareConfig, stage: Stage, style: TopStyle
     moved = [graph.tensors[n.output] for n in graph.nodes if n.op != "reshape"]
     if style is TopStyle.STREAM:
         return fifos(moved[:-1], setting)
-    ports: list[Tensor] = [graph.tensors[p.tensor] for p in graph.inputs]
-    return registers(moved[:-1], ports, style, setting)
+    if style is TopStyle.PIPELINE:
+        between = [graph.tensors[n.output] for n in graph.nodes if matrix_shape(n)]
+    else:
+        between = moved[:-1]
+    return registers(between, [graph.tensors[p.tensor] for p in graph.inputs], style, setting)

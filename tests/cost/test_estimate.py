@@ -107,6 +107,20 @@ def test_more_reuse_does_not_need_more_multipliers_and_is_not_faster() -> None:
         assert more.ii_cycles >= less.ii_cycles
 
 
+def test_a_product_of_a_pipeline_ends_in_a_register() -> None:
+    e = made(mlp, Io.PARALLEL, Strategy.LATENCY, 1)
+    assert e.latency_cycles == sum(row.latency_cycles for row in e.layers)
+    assert e.layers[-1].latency_cycles == 3  # three dense layers
+
+
+def test_latency_strategy_with_reuse_shares_multipliers() -> None:
+    graph = mlp(-127, 127, (64, 32, 32), in_hi=65535)
+    alone, shared = (estimate(graph, config(graph, strategy=Strategy.LATENCY, reuse=r)) for r in (1, 8))
+    assert shared.total["dsp"].value <= alone.total["dsp"].value / 6
+    assert shared.total["lut"].value < alone.total["lut"].value
+    assert 1 < shared.ii_cycles <= 8
+
+
 def test_csynth_reports_more_luts_than_synthesis_leaves() -> None:
     reported = made(mlp, Io.PARALLEL, Strategy.LATENCY, 1, Stage.CSYNTH)
     left = made(mlp, Io.PARALLEL, Strategy.LATENCY, 1)

@@ -71,18 +71,24 @@ def fifos(tensors: Iterable[Tensor], setting: Setting) -> LayerCost:
 
 
 def registers(
-    tensors: Iterable[Tensor], ports: Iterable[Tensor], style: TopStyle, setting: Setting
+    between: Iterable[Tensor], ports: Iterable[Tensor], style: TopStyle, setting: Setting
 ) -> LayerCost:
-    """Input registers of a parallel design, and between dataflow layers a register for every element."""
+    """Registers of a parallel design: its inputs, and one for every element that crosses to the next layer.
+
+    In a pipeline every product ends in one, which takes a cycle: on 11 HLS reports of a four-layer MLP
+    (16 bits and 6 bits, UltraScale+) the cycles of the layers alone are 4 to 7 fewer than reported.
+    """
+    crossing = tuple(between)
+    bits = sum(math.prod(t.shape) * t.type.bits for t in crossing)
     port_bits = sum(math.prod(t.shape) * t.type.bits for t in ports)
-    between = sum(math.prod(t.shape) * t.type.bits for t in tensors) if style is TopStyle.DATAFLOW else 0
-    ff = Value.exact(port_bits) + judged("registers/ff", bits=between)
+    enables = bits if style is TopStyle.DATAFLOW else 0
     return built(
         Node("top", "(registers)", (), "", None),
         f"top/{style.value}",
-        lut=staged(judged("registers/lut", bits=between), "lut", setting),
-        ff=staged(ff, "ff", setting),
-        outside=style is TopStyle.DATAFLOW,
+        lut=staged(judged("registers/lut", bits=enables), "lut", setting),
+        ff=staged(Value.exact(port_bits) + judged("registers/ff", bits=bits), "ff", setting),
+        latency_cycles=len(crossing) if style is TopStyle.PIPELINE else 0,
+        outside=True,
     )
 
 

@@ -53,17 +53,22 @@ def latency_ii(w: WeightStatistics, reuse: int) -> int:
     """Law L2: the multipliers left by the allocation limit, plus 3 to 6; never more than asked for."""
     if reuse == 1:
         return 1
-    limit = max(1, block_factor(w.n, reuse))
+    limit = max(1, block_factor(w.n, reuse) - (w.n - w.nz) // reuse)
     return min(reuse, math.ceil(w.u3 / limit) + 4)
 
 
-def latency_lut_features(w: WeightStatistics, in_bits: int, acc_bits: int, dsp: int) -> dict[str, float]:
-    """Law L3: adders of the sums, shift-and-add constants, glue of the DSPs, constants that got none."""
+def latency_lut_features(
+    w: WeightStatistics, in_bits: int, acc_bits: int, dsp: int, reuse: int = 1
+) -> dict[str, float]:
+    """Law L3: adders of the sums, shift-and-add constants, glue of the DSPs, constants that got none.
+
+    With reuse the constants beyond the limit take turns on the DSPs that there are.
+    """
     return {
         "adder_bits": w.nz * acc_bits,
         "shift_add_bits": (w.u2 - w.u3) * in_bits,
         "dsp": dsp,
-        "lut_product_bits": (w.u3 - dsp) * in_bits,
+        "lut_product_bits": (w.u3 - dsp) * in_bits if reuse == 1 or not dsp else 0,
     }
 
 
@@ -103,7 +108,7 @@ def latency_product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: S
     outside = setting.reuse > 1 or not fit.holds(
         n_in=w.n_in, n_out=w.n_out, in_bits=in_bits, acc_bits=acc_bits
     )
-    lut = banded(fit, latency_lut_features(w, in_bits, acc_bits, dsp), outside=outside)
+    lut = banded(fit, latency_lut_features(w, in_bits, acc_bits, dsp, setting.reuse), outside=outside)
     narrow = fit.coefficients["adder_bits"] * tree_bits(w, in_bits, acc_bits) * fit.lo
     lut = lut.spanning(min(narrow, lut.lo), lut.hi)
     cycles = setting.cycles(latency_delay_ns(w, setting, dsp=dsp > 0))

@@ -116,7 +116,7 @@ def test_a_product_of_a_pipeline_ends_in_a_register() -> None:
 def test_latency_strategy_with_reuse_shares_multipliers() -> None:
     graph = mlp(-127, 127, (64, 32, 32), in_hi=65535)
     alone, shared = (estimate(graph, config(graph, strategy=Strategy.LATENCY, reuse=r)) for r in (1, 8))
-    assert shared.total["dsp"].value <= alone.total["dsp"].value / 6
+    assert shared.total["dsp"].value <= alone.total["dsp"].value / 4
     assert shared.total["lut"].value < alone.total["lut"].value
     assert 1 < shared.ii_cycles <= 8
 

@@ -33,7 +33,12 @@ def bottleneck(layers: Sequence[LayerCost], needs: Mapping[str, Value], availabl
 
 
 def cure(
-    layers: Sequence[LayerCost], needs: Mapping[str, Value], available: Mapping[str, int], *, unrolled: bool
+    layers: Sequence[LayerCost],
+    needs: Mapping[str, Value],
+    available: Mapping[str, int],
+    *,
+    unrolled: bool,
+    parallel: bool,
 ) -> str:
     """What to change: in the configuration if it does not fit, in the model if that is not enough."""
     answer = verdict(needs, available)
@@ -43,15 +48,15 @@ def cure(
             return "nothing to do: it fits and takes an input every cycle"
         return f"nothing to do: it fits; '{slowest.name}' is the layer to speed up if it is too slow"
     resource = tightest(needs, available)
-    largest = max(layers, key=lambda row: float(getattr(row, resource).hi)).name
+    largest = max(layers, key=lambda row: float(getattr(row, resource).value)).name
     doubt = "" if answer is Fits.NO else "the band crosses the budget: synthesise to know, or "
-    return doubt + _remedy(resource, largest, unrolled=unrolled)
+    return doubt + _remedy(resource, largest, unrolled=unrolled, parallel=parallel)
 
 
-def _remedy(resource: str, largest: str, *, unrolled: bool) -> str:
+def _remedy(resource: str, largest: str, *, unrolled: bool, parallel: bool) -> str:
     smaller = f"use fewer bits or channels in '{largest}'"
     if resource == "bram18":
         return f"lower the reuse factor (weights then become logic), or {smaller}"
-    if unrolled:
-        return f"raise the reuse factor (it shares multipliers), use --io stream, or {smaller}"
-    return f"raise the reuse factor, {smaller}, or take a larger board"
+    more = "raise the reuse factor (it shares multipliers)" if unrolled else "raise the reuse factor"
+    stream = "use --io stream, " if parallel else ""
+    return f"{more}, {stream}{smaller}, or take a larger board"

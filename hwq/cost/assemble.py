@@ -43,7 +43,13 @@ def estimate(graph: Graph, config: HardwareConfig, stage: Stage = Stage.POST_SYN
         latency_cycles=latency,
         ii_cycles=ii,
         bottleneck=bottleneck(everything, needs, available),
-        cure=cure(everything, needs, available, unrolled=config.strategy is Strategy.LATENCY),
+        cure=cure(
+            everything,
+            needs,
+            available,
+            unrolled=config.strategy is Strategy.LATENCY,
+            parallel=config.io is Io.PARALLEL,
+        ),
     )
 
 

@@ -108,7 +108,9 @@ def latency_product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: S
     outside = setting.reuse > 1 or not fit.holds(
         n_in=w.n_in, n_out=w.n_out, in_bits=in_bits, acc_bits=acc_bits
     )
-    lut = banded(fit, latency_lut_features(w, in_bits, acc_bits, dsp, setting.reuse), outside=outside)
+    features = latency_lut_features(w, in_bits, acc_bits, dsp, setting.reuse)
+    judgement = "outside_calibration" if w.u2 else "adders_only"
+    lut = banded(fit, features, outside=outside, judgement=judgement)
     narrow = fit.coefficients["adder_bits"] * tree_bits(w, in_bits, acc_bits) * fit.lo
     lut = lut.spanning(min(narrow, lut.lo), lut.hi)
     cycles = setting.cycles(latency_delay_ns(w, setting, dsp=dsp > 0))

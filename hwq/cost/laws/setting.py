@@ -94,9 +94,11 @@ def judged(name: str, **features: float) -> Value:
     return fits()[name].value(features)
 
 
-def banded(fit: Fit, features: dict[str, float], *, outside: bool) -> Value:
+def banded(
+    fit: Fit, features: dict[str, float], *, outside: bool, judgement: str = "outside_calibration"
+) -> Value:
     """A fit's value; outside its calibration the band is wider by a stated judgement."""
-    wide = fits()["outside_calibration"]
+    wide = fits()[judgement]
     value = fit.value(features)
     return value.scaled(1, wide.lo, wide.hi) if outside else value
 

@@ -6,10 +6,12 @@
 #define HWQ_TESTBENCH_H_
 
 #include "hls_stream.h"
+#include <cmath>
 #include <cstddef>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -154,10 +156,12 @@ class Comparison {
         }
         for (std::size_t i = 0; i < got.size() && i < want.size(); i++) {
             if (got[i] != want[i]) {
-                report(row, output) << "word " << i << ": got " << got[i] << ", want " << want[i] << "\n";
+                report(row, output) << "word " << i << " is " << got[i] << ", want " << want[i] << "\n";
             }
         }
     }
+
+    void layer(std::size_t row, const std::string &name) { report(row, "layer " + name) << "differs\n"; }
 
     void unread(std::size_t row, const char *input) { report(row, input) << "not read to its end\n"; }
 
@@ -171,28 +175,29 @@ class Comparison {
     }
 
   private:
-    std::ostream &report(std::size_t row, const char *port) {
+    std::ostream &report(std::size_t row, const std::string &place) {
         static std::ofstream nowhere;
         std::ostream &out = differences_++ < MAX_MESSAGES ? std::cout : nowhere;
-        return out << "row " << row << ", " << port << ", ";
+        return out << "row " << row << ", " << place << ": ";
     }
 
     std::size_t words_ = 0;
     std::size_t differences_ = 0;
 };
 
-// Every layer's output: int64 words in the machine's byte order, layer after layer, row after row.
+// Every layer's output, as hls4ml's trace leaves it: doubles that hold integers. RTL leaves nothing: then
+// the values stay what clear() put there, and the layer is not compared.
 class Trace {
   public:
     void add(const char *layer, std::size_t words) {
         names_.push_back(layer);
         buffers_[layer].resize(words);
+        outputs_[layer] = buffers_[layer].data();
     }
 
-    bool start(const std::string &path, std::map<std::string, void *> &outputs) {
-        for (auto &buffer : buffers_) {
-            outputs[buffer.first] = buffer.second.data();
-        }
+    std::map<std::string, void *> *outputs() { return &outputs_; }
+
+    bool open(const std::string &path) {
         file_.open(path.c_str(), std::ios::binary);
         if (!file_) {
             std::cerr << "ERROR: cannot write " << path << "\n";
@@ -200,6 +205,13 @@ class Trace {
         return bool(file_);
     }
 
+    void clear() {
+        for (auto &buffer : buffers_) {
+            buffer.second.assign(buffer.second.size(), std::numeric_limits<double>::quiet_NaN());
+        }
+    }
+
+    // int64 words in the machine's byte order, layer after layer.
     void write() {
         for (const std::string &name : names_) {
             std::vector<long long> words;
@@ -211,9 +223,28 @@ class Trace {
         }
     }
 
+    // One hash a layer (FNV-1a over 64-bit words), against the integer graph's.
+    void compare(std::size_t row, const Row &want, Comparison &comparison) {
+        for (std::size_t i = 0; i < names_.size(); i++) {
+            const std::vector<double> &words = buffers_[names_[i]];
+            if (!std::isnan(words[0]) && hash(words) != want[i]) {
+                comparison.layer(row, names_[i]);
+            }
+        }
+    }
+
   private:
+    static long long hash(const std::vector<double> &words) {
+        unsigned long long h = 14695981039346656037ULL;
+        for (double word : words) {
+            h = (h ^ static_cast<unsigned long long>(static_cast<long long>(word))) * 1099511628211ULL;
+        }
+        return static_cast<long long>(h);
+    }
+
     std::vector<std::string> names_;
     std::map<std::string, std::vector<double>> buffers_;
+    std::map<std::string, void *> outputs_;
     std::ofstream file_;
 };
 

@@ -233,7 +233,7 @@ def _written_types(planned: PlannedLayer, node: Any, defines: dict[str, str]) ->
 
 def _written_call(planned: PlannedLayer, node: Any, parameters: str, top: str) -> list[str]:
     findings = []
-    if node.get_attr("function_cpp") and f"// {planned.name}\n" not in top:
+    if node.get_attr("function_cpp") and f"// {node.name}\n" not in top:
         findings.append("has no call")
     if planned.layer.matrix:
         struct = re.search(rf"struct config{node.index} .*?\n}};", parameters, re.DOTALL)

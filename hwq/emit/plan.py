@@ -10,7 +10,7 @@ from math import prod
 from hwq.emit.layers import HlsLayer, Site
 from hwq.errors import InputError, UnsupportedModel
 from hwq.hardware import HardwareConfig, Io, Strategy
-from hwq.ir import Graph, Node, Tensor
+from hwq.ir import Graph, Node
 from hwq.ops import OPS
 from hwq.ops.reshape import Reshape
 from hwq.ops.transpose import Transpose
@@ -195,12 +195,26 @@ def _layers_of(
         planned.append(PlannedLayer(name, node, tensor, inputs, layer, reuse))
         inputs = (name,)
     _check_output(site, planned[-1].layer)
+    _check_reuse(site, planned[-1])
     return planned
 
 
-def _check_output(site: Site, layer: HlsLayer) -> None:
-    expected: Tensor = site.output
-    if (layer.shape, layer.types["result"]) != (expected.shape, expected.type):
-        raise AssertionError(
-            f"the emission of {site.op} declares {layer.types['result']} {layer.shape}, not {expected}"
+def _check_reuse(site: Site, planned: PlannedLayer) -> None:
+    """hls4ml's io_parallel Resource convolution reads beyond its window when the reuse factor exceeds it."""
+    attributes = planned.layer.attributes
+    if planned.layer.class_name != "Conv2D" or site.stream or not site.resource:
+        return
+    taps = attributes["filt_height"] * attributes["filt_width"] * attributes["n_chan"]
+    if planned.reuse > taps:
+        raise InputError(
+            f"layer '{site.node}': in io_parallel the reuse factor of a convolution is at most "
+            f"kernel x channels = {taps}, not {planned.reuse}: lower it, or generate with --io stream"
         )
+
+
+def _check_output(site: Site, layer: HlsLayer) -> None:
+    """A hook that declares another shape, or a type other than the proven one, is a bug of hwq."""
+    proven = site.output
+    wrong = [kind for key, kind in layer.types.items() if key in ("result", "accum") and kind != proven.type]
+    if wrong or layer.shape != proven.shape:
+        raise AssertionError(f"the emission of {site.op} declares {wrong} {layer.shape}, proven is {proven}")

@@ -5,6 +5,8 @@ hold, for every channel of every dense and conv, the inputs that drive its sum f
 For a layer that the graph's input feeds directly these are exact. For deeper layers they are the
 best of a seeded search (random corners, then mutations of the best), a lower bound only: that an
 accumulator is wide enough rests on the proven interval, which the audit compares with the C++.
+Further rows come near to each threshold. A wrong weight deep inside may be hidden by the thresholds
+behind it, so csim also compares a hash of every layer's output (the RTL shows none).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from hwq.ir import Graph, Node, Tensor
 from hwq.ops import OPS
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
+from hwq.ops.threshold import Threshold
 from hwq.ops.window import windows
 from hwq.rounding import IntArray
 from hwq.sim import reference
@@ -27,17 +30,19 @@ Codes = dict[str, IntArray]
 
 N_RANDOM = 16
 _MAX_ROWS = 256
+_GOLDEN_MACS = 2_000_000_000
 _SEARCH_MACS = 200_000_000
 _SEARCH_ROWS = 256
 _SEARCH_ROUNDS = 4
+_FAR = np.int64(2**62)
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Input and output integers, (rows, *shape) by tensor name."""
+    """Input integers, and every tensor that the graph makes of them; (rows, *shape) by tensor name."""
 
     inputs: Mapping[str, IntArray]
-    outputs: Mapping[str, IntArray]
+    tensors: Mapping[str, IntArray]
 
     @property
     def rows(self) -> int:
@@ -48,8 +53,7 @@ class Golden:
 def make_golden(graph: Graph, user_codes: Mapping[str, IntArray] | None = None, seed: int = 0) -> Golden:
     """Golden inputs, and what the integer graph makes of them."""
     inputs = golden_inputs(graph, user_codes, seed)
-    values = reference.run(graph, inputs)
-    return Golden(inputs, {p.tensor: values[p.tensor] for p in graph.outputs})
+    return Golden(inputs, reference.run(graph, inputs))
 
 
 def golden_inputs(
@@ -68,10 +72,10 @@ def golden_inputs(
     """
     rng = np.random.default_rng(seed)
     parts = [check_codes(graph, user_codes)] if user_codes else []
-    parts += [_draw(graph, rng, n_random), *_exact_extremes(graph), _search(graph, rng)]
+    parts += [_draw(graph, rng, n_random), *_exact_extremes(graph), *_search(graph, rng)]
     joined = {t: np.concatenate([p[t] for p in parts]) for t in _input_names(graph)}
     given = len(next(iter(parts[0].values()))) if user_codes else 0
-    return _distinct(joined, max(_MAX_ROWS, given))
+    return _distinct(joined, max(_row_limit(graph), given))
 
 
 def check_codes(graph: Graph, codes: Mapping[str, IntArray]) -> Codes:
@@ -89,6 +93,15 @@ def check_codes(graph: Graph, codes: Mapping[str, IntArray]) -> Codes:
             )
         checked[name] = array
     return checked
+
+
+def _macs(graph: Graph) -> int:
+    return max(1, sum(OPS[n.op].macs(n.params, graph.tensors[n.output]) for n in graph.nodes))
+
+
+def _row_limit(graph: Graph) -> int:
+    """So many that csim takes seconds."""
+    return int(np.clip(_GOLDEN_MACS // _macs(graph), 32, _MAX_ROWS))
 
 
 def _input_names(graph: Graph) -> list[str]:
@@ -189,17 +202,32 @@ def _conv_upward(params: Conv, x: Tensor) -> np.ndarray[tuple[int, ...], np.dtyp
 # --- search for deeper layers --------------------------------------------------------------------
 
 
-def _search(graph: Graph, rng: np.random.Generator) -> Codes:
-    """For each channel of each deeper dense or conv, and of each output, the best rows that were met."""
+def _search(graph: Graph, rng: np.random.Generator) -> list[Codes]:
+    """The best rows met for each channel of each deeper dense, conv or output, and for each threshold."""
     targets = _targets(graph)
-    macs = max(1, sum(OPS[n.op].macs(n.params, graph.tensors[n.output]) for n in graph.nodes))
-    rows = int(np.clip(_SEARCH_MACS // macs // _SEARCH_ROUNDS, 8, _SEARCH_ROWS))
+    rows = int(np.clip(_SEARCH_MACS // _macs(graph) // _SEARCH_ROUNDS, 8, _SEARCH_ROWS))
     best = _select(graph, targets, _corners(graph, rng, rows))
     for _ in range(_SEARCH_ROUNDS - 1):
         children = {name: _take(array, rows) for name, array in best.items()}
         mutated = _mutate(graph, rng, children)
         best = _select(graph, targets, {n: np.concatenate([best[n], mutated[n]]) for n in best})
-    return best
+    return [best, _nearest_to_thresholds(graph, _draw(graph, rng, rows))]
+
+
+def _nearest_to_thresholds(graph: Graph, codes: Codes) -> Codes:
+    """The rows that come nearest to each threshold of each channel, from above and from below."""
+    values = reference.run(graph, codes)
+    rows: list[int] = [0]
+    for node in graph.nodes:
+        if not isinstance(node.params, Threshold):
+            continue
+        x = values[node.inputs[0]].reshape(len(values[node.output]), -1, values[node.output].shape[-1])
+        for k in range(node.params.thresholds.shape[1]):
+            gap = x - node.params.thresholds[:, k]
+            rows += np.where(gap >= 0, gap, _FAR).min(axis=1).argmin(axis=0).tolist()
+            rows += np.where(gap < 0, -gap, _FAR).min(axis=1).argmin(axis=0).tolist()
+    kept = list(dict.fromkeys(rows))
+    return {name: array[kept] for name, array in codes.items()}
 
 
 def _targets(graph: Graph) -> list[str]:
@@ -231,7 +259,7 @@ def _select(graph: Graph, targets: list[str], codes: Codes) -> Codes:
     for name in targets:
         channels = values[name].reshape(len(values[name]), -1, values[name].shape[-1])
         rows += channels.max(axis=1).argmax(axis=0).tolist() + channels.min(axis=1).argmin(axis=0).tolist()
-    kept = list(dict.fromkeys(rows))[:_MAX_ROWS]
+    kept = list(dict.fromkeys(rows))
     return {name: array[kept] for name, array in codes.items()}
 
 
@@ -247,12 +275,26 @@ def rows_text(array: IntArray) -> str:
     return "".join(" ".join(map(str, row)) + "\n" for row in array.reshape(len(array), -1).tolist())
 
 
-def golden_files(graph: Graph, golden: Golden) -> dict[str, bytes]:
-    """``tb_data/in_<i>.dat`` and ``tb_data/golden_<i>.dat``, in the order of the graph's ports."""
+def hashes(array: IntArray) -> IntArray:
+    """FNV-1a over the 64-bit words of each row, as int64; `hwq_testbench.h` computes the same.
+
+    >>> hashes(np.array([[0], [1]])).tolist()
+    [-5808590958014384161, -5808592057526012372]
+    """
+    words = array.reshape(len(array), -1).astype(np.int64).view(np.uint64)
+    total = np.full(len(words), 14695981039346656037, dtype=np.uint64)
+    for column in words.T:
+        total = (total ^ column) * np.uint64(1099511628211)
+    return total.view(np.int64)
+
+
+def golden_files(graph: Graph, golden: Golden, traced: list[str]) -> dict[str, bytes]:
+    """In ``tb_data/``: inputs and outputs in the order of the graph's ports, a hash of each traced tensor."""
     files = input_files(graph, golden.inputs)
-    files |= {
-        f"golden_{i}.dat": rows_text(golden.outputs[p.tensor]).encode() for i, p in enumerate(graph.outputs)
-    }
+    outputs = [golden.tensors[p.tensor] for p in graph.outputs]
+    files |= {f"golden_{i}.dat": rows_text(array).encode() for i, array in enumerate(outputs)}
+    layers = np.stack([hashes(golden.tensors[t]) for t in traced], axis=1)
+    files["golden_layers.dat"] = rows_text(layers).encode()
     return {f"tb_data/{name}": content for name, content in files.items()}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from hwq import boards
-from hwq.hardware import HardwareConfig, Io, Strategy, configure
+from hwq.hardware import HardwareConfig, Io, Strategy, configure, legal_reuse, matrix_shape
 from hwq.ir import Graph, IntType, Layout, Node, Port, Tensor, check
 from hwq.ops import OPS
 from hwq.ops.conv import Conv
@@ -106,6 +106,14 @@ def config(
 
 
 @cache
+def dense_net() -> Graph:
+    """One dense on the input, thresholds, one more dense."""
+    net = Net(4)
+    x = net.input((40,), -8, 7)
+    return net.graph(net.dense(net.threshold(net.dense(x, 6), 4), 3, lo=-8, hi=7), name="dense net")
+
+
+@cache
 def conv_net() -> Graph:
     """Conv, threshold, pool, conv, requant, flatten, dense, bipolar threshold, dense."""
     net = Net(1)
@@ -131,3 +139,81 @@ def mixed_net() -> Graph:
     c = net.requant(net.dense(y, 4), -8, 7, half_even=True, shift=1)
     net.dense(b, 2)
     return net.graph(a, net.nodes[-1].output, net.dense(c, 3), name="2 inputs")
+
+
+def _matrix_branches(net: Net) -> list[str]:
+    """Dense and conv: weight widths, kernels, strides, pads, 1x1, on an image."""
+    flat, byte = net.input((12,), -3, 3), net.input((6,), 0, 255)
+    image = net.input((6, 5, 2), -2, 1)
+    outputs = [
+        net.dense(flat, 4, lo=lo, hi=hi)
+        for lo, hi in ((-1, 1), (-1, 0), (0, 1), (-2, 1), (-8, 7), (-128, 127))
+    ]
+    outputs += [net.dense(byte, 3, lo=-1, hi=1), net.dense(image, 3)]
+    outputs += [net.conv(image, 3, kernel) for kernel in (1, 2, 3)]
+    image = net.input((5, 6, 2), -2, 1)
+    outputs += [net.conv(image, 2, strides=(2, 2)), net.conv(image, 2, strides=(2, 1), pads=(1, 0, 2, 1))]
+    return [*outputs, net.conv(image, 2, kernel=1, strides=(2, 2)), net.conv(image, 2, pads=(1, 1, 1, 1))]
+
+
+def _scalar_branches(net: Net) -> list[str]:
+    """Thresholds and requantisations: levels, signs, steps, rounding, per tensor and per channel."""
+    x, y, image = net.input((6,), -60, 61), net.input((6,), 0, 200), net.input((3, 2, 4), -30, 31)
+    outputs = [net.threshold(x, levels) for levels in (2, 3, 4, 16)]
+    outputs += [
+        net.threshold(x, 2, base=-1, step=2),
+        net.threshold(image, 4, base=-2),
+        net.threshold(y, 4, base=1),
+    ]
+    outputs += [
+        net.threshold(x, 4, base=2, step=-1, per_channel=False),
+        net.threshold(image, 3, per_channel=False),
+    ]
+    x = net.input((6,), -128, 100)
+    for half_even in (True, False):
+        outputs += [
+            net.requant(x, -8, 7, half_even=half_even, shift=1),
+            net.requant(y, 0, 3, half_even=half_even, shift=5, per_channel=False),
+            net.requant(image, -7, 7, half_even=half_even, shift=0),
+            net.requant(image, 0, 255, half_even=half_even, shift=30),
+        ]
+    return outputs
+
+
+def _shape_branches(net: Net, io: Io) -> list[str]:
+    """Pools, transposes, reshapes; windows that overlap and negative padding only where they can be built."""
+    signed, unsigned = net.input((5, 6, 2), -4, 3), net.input((5, 6, 2), 0, 7)
+    matrix, row = net.input((4, 3), -1, 1), net.input((1, 3, 4), -1, 1)
+    pools = [(signed, MaxPool((2, 2), (2, 2))), (unsigned, MaxPool((3, 3), (3, 3), (1, 0, 0, 1)))]
+    if io is Io.PARALLEL:
+        pools += [(signed, MaxPool((3, 2), (2, 1))), (signed, MaxPool((3, 3), (2, 2), (1, 1, 1, 1)))]
+        pools += [(unsigned, MaxPool((2, 2), (1, 1), (0, 1, 0, 1)))]
+    outputs = [net.add(params, x) for x, params in pools]
+    outputs += [net.add(Transpose(axes), signed) for axes in ((2, 0, 1), (1, 0, 2), (2, 1, 0))]
+    outputs += [net.add(Transpose((1, 0)), matrix), net.conv(net.add(Transpose((2, 1, 0)), row), 2, kernel=1)]
+    outputs += [
+        net.conv(net.add(Reshape((3, 4, 1)), matrix), 2),
+        net.dense(net.add(Transpose((0, 2, 1)), row), 2),
+    ]
+    flat = net.add(Reshape((60,)), net.requant(unsigned, -2, 1, half_even=False))
+    return [*outputs, net.threshold(flat, 3), net.requant(flat, 0, 1, half_even=True), net.dense(flat, 2)]
+
+
+@cache
+def all_ops(io: Io) -> Graph:
+    """Every op on its own, in one graph with many inputs and outputs: one compilation covers them."""
+    net = Net(3)
+    return net.graph(
+        *_matrix_branches(net), *_scalar_branches(net), *_shape_branches(net, io), name="all ops"
+    )
+
+
+def high_reuse(graph: Graph, hardware: HardwareConfig) -> HardwareConfig:
+    """A large legal reuse factor for every layer, not the same for all."""
+    reuse = {}
+    for i, node in enumerate(graph.nodes):
+        if shape := matrix_shape(node):
+            image = len(graph.tensors[node.inputs[0]].shape) > 1
+            limit = shape[0] if hardware.io is Io.PARALLEL and image else shape[0] * shape[1]
+            reuse[node.name] = [r for r in legal_reuse(*shape) if r <= limit][-1 - i % 2]
+    return replace(hardware, reuse=reuse)

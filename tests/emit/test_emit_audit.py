@@ -1,0 +1,165 @@
+"""The audit sees each fault that hls4ml lets pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwq.emit import hls4ml
+from hwq.emit.audit import audit_files, audit_model
+from hwq.emit.plan import Plan, make_plan
+from hwq.errors import CheckFailed
+from hwq.hardware import Io, Strategy
+from tests.emit.emit_graphs import config, conv_net
+
+HARDWARE = config(conv_net(), Io.STREAM, Strategy.RESOURCE)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return make_plan(conv_net(), HARDWARE)
+
+
+@pytest.fixture
+def model(plan: Plan, tmp_path: Path) -> Any:
+    return hls4ml.to_model(plan, HARDWARE, str(tmp_path))
+
+
+def node(model: Any, start: str) -> Any:
+    return next(n for n in model.get_layers() if n.name.startswith(start))
+
+
+def test_clean_model_and_files(plan: Plan, model: Any, tmp_path: Path) -> None:
+    assert audit_model(plan, model) == []
+    model.write()
+    assert audit_files(plan, model, tmp_path) == []
+
+
+def narrow_result(model: Any) -> None:
+    kind = node(model, "l0_").get_output_variable().type.precision
+    kind.width -= 1
+    kind.integer -= 1
+
+
+def narrow_accumulator(model: Any) -> None:
+    kind = node(model, "l8_").get_attr("accum_t").precision
+    kind.width, kind.integer = kind.width - 1, kind.integer - 1
+
+
+def unsigned_result(model: Any) -> None:
+    node(model, "l4_").get_output_variable().type.precision.signed = False
+
+
+def rounding_result(model: Any) -> None:
+    node(model, "l4_").get_output_variable().type.precision.saturation_mode = "SAT"
+
+
+def flip_weight(model: Any) -> None:
+    data = node(model, "l6_").weights["weight"].data
+    data.flat[0] = 1 - data.flat[0]
+
+
+def outgrow_weight(model: Any) -> None:
+    node(model, "l6_").weights["weight"].data.flat[0] = 2
+
+
+def snap_reuse(model: Any) -> None:
+    node(model, "l6_").set_attr("reuse_factor", 3)
+
+
+def drop_layer(model: Any) -> None:
+    del model.graph[node(model, "l4_").name]
+
+
+def lose_call(model: Any) -> None:
+    node(model, "l1_").set_attr("function_cpp", None)
+
+
+def shrink_n_in(model: Any) -> None:
+    node(model, "l6_").inputs[0] = node(model, "l0_").name
+
+
+def grow_bias(model: Any) -> None:
+    node(model, "l6_").weights["bias"].data[0] = 1
+
+
+def rename_output(model: Any) -> None:
+    model.outputs = [node(model, "l7_").name]
+
+
+@pytest.mark.parametrize(
+    ("fault", "finding"),
+    [
+        (narrow_result, r"type 'result' is fixed<8,8,"),
+        (narrow_accumulator, r"type 'accum' is"),
+        (unsigned_result, r"type 'result' is ufixed<3,3,"),
+        (rounding_result, r"type 'result' is"),
+        (flip_weight, r"weights 'weight' changed"),
+        (outgrow_weight, r"weights 'weight' reach -1..2, beyond"),
+        (snap_reuse, r"strategy and reuse factor \('resource', 3\), asked \('resource', 1\)"),
+        (drop_layer, r"layer 'l4_net_requant4' is gone"),
+        (lose_call, r"no call was generated"),
+        (shrink_n_in, r"declares n_in 24, but reads 256 elements"),
+        (grow_bias, r"weights 'bias' were added"),
+        (rename_output, r"outputs are \['l7_net_threshold7'\]"),
+    ],
+)
+def test_seeded_model_fault_is_found(
+    fault: Callable[[Any], None], finding: str, plan: Plan, model: Any
+) -> None:
+    fault(model)
+    assert re.search(finding, "\n".join(audit_model(plan, model)))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "finding"),
+    [
+        ("weights/w10.txt", r"^-?\d+", "9", r"w\d+.txt does not hold the weights"),
+        ("weights/w10.h", r"= \{-?\d+", "= {9", r"w\d+.h does not hold the weights"),
+        ("defines.h", r"ap_fixed<9,9>, 4\*1> layer2_t", "ap_fixed<8,8>, 4*1> layer2_t", r"type layer2_t is"),
+        ("parameters.h", r"reuse_factor = 1;", "reuse_factor = 2;", r"reuse factor 2, asked 1"),
+        ("hwq_conv_net.cpp", r".*// l1_.*\n", "", r"'l1_net_threshold1': has no call"),
+    ],
+)
+def test_seeded_file_fault_is_found(
+    file: str, old: str, new: str, finding: str, plan: Plan, model: Any, tmp_path: Path
+) -> None:
+    model.write()
+    path = tmp_path / "firmware" / file
+    changed, count = re.subn(old, new, path.read_text())
+    assert count
+    path.write_text(changed)
+    assert re.search(finding, "\n".join(audit_files(plan, model, tmp_path)))
+
+
+def test_a_warning_of_hls4ml_fails_the_generation(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
+    asked = hls4ml._layer_config
+
+    def illegal(*args: Any) -> dict[str, Any]:
+        content = asked(*args)
+        if "ReuseFactor" in content:
+            content["ReuseFactor"] = 7
+        return content
+
+    monkeypatch.setattr(hls4ml, "_layer_config", illegal)
+    with pytest.raises(CheckFailed, match=r"(?s)asked.*WARNING: Invalid ReuseFactor=7"):
+        hls4ml.write_firmware(plan, HARDWARE)
+
+
+def test_a_misspelt_precision_key_is_found(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
+    asked = hls4ml._layer_config
+
+    def misspelt(*args: Any) -> dict[str, Any]:
+        content = asked(*args)
+        content["Precision"] = {
+            key.replace("accum", "acum"): value for key, value in content["Precision"].items()
+        }
+        return content
+
+    monkeypatch.setattr(hls4ml, "_layer_config", misspelt)
+    with pytest.raises(CheckFailed, match=r"type 'accum' is fixed<3,3,"):
+        hls4ml.write_firmware(plan, HARDWARE)

@@ -55,6 +55,7 @@ class StageResult:
     different: int = 0
     certified: int = 0
     argmax_flips: int = 0
+    argmax_certified: int = 0
     seconds: float = 0.0
     first: Divergence | None = None
     per_tensor: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -69,11 +70,11 @@ class StageResult:
     @property
     def ok(self) -> bool:
         """Whether the stage is equal but for certified differences."""
-        return self.uncertified == 0 and self.values > 0
+        return self.uncertified == 0 and self.argmax_flips == self.argmax_certified and self.values > 0
 
     def to_json(self) -> dict[str, Any]:
         """As in verify.json."""
-        keys = ("name", "against", "rows", "tensors", "values", "different", "certified", "argmax_flips", "seconds")
+        keys = ("name", "against", "rows", "tensors", "values", "different", "certified", "argmax_flips", "argmax_certified", "seconds")
         plain = {k: getattr(self, k) for k in keys}
         first = asdict(self.first) if self.first else None
         return {**plain, "uncertified": self.uncertified, "ok": self.ok, "first": first}
@@ -298,7 +299,25 @@ class _FloatStage:
                 why = f"outside float32's error bound {bound[at]:.3g}" if where is wrong else "another integer"
                 layer = node.name if node else port.name
                 self.result.first = Divergence(port.name, layer, at[0], at[1:], repr(float(exact[at])), repr(float(stage[at])), why)
-        self.result.argmax_flips += _flips(exact, stage)
+        self._decisions(port, exact, stage, bound)
+
+
+    def _decisions(self, port: Port, exact: FloatArray, stage: FloatArray, bound: FloatArray) -> None:
+        """Rows whose argmax changes: certified where the two exact values are nearer than float32's errors."""
+        flat = [a.reshape(len(a), -1) for a in (exact, stage, bound)]
+        ours, theirs = flat[0].argmax(axis=1), flat[1].argmax(axis=1)
+        for row in np.flatnonzero(ours != theirs):
+            values, allowed = flat[0][row], flat[2][row]
+            i, j = int(ours[row]), int(theirs[row])
+            margin, bounds = float(values[i] - values[j]), float(allowed[i] + allowed[j])
+            self.result.argmax_flips += 1
+            self.result.argmax_certified += margin <= bounds
+            self.result.certificates.append(
+                Certificate(self.result.name, f"argmax of {port.name}", int(row), (), i, j, margin, bounds)
+            )
+            if margin > bounds and self.result.first is None:
+                why = f"the exact values are {margin:.3g} apart, float32 explains at most {bounds:.3g}"
+                self.result.first = Divergence(port.name, "argmax", int(row), (), str(i), str(j), why)
 
 
 def _recover(tensor: Tensor, stage: FloatArray) -> IntArray | None:

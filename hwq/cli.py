@@ -315,7 +315,7 @@ def estimate(
     if as_json:
         _print_json(result.to_json())
     else:
-        _show(*render.tables(result), quiet=quiet)
+        _show(render.table(result), quiet=quiet)
     if result.to_json()["fits"] == "no":
         raise CheckFailed(f"the design does not fit {board}: {result.to_json()['bottleneck']}; {result.to_json()['cure']}")
 

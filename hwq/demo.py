@@ -57,19 +57,20 @@ class DemoResult:
         values = sum(s.values for s in checked.stages)
         names = " = ".join(s.name for s in checked.stages)
         differ = sum(s.uncertified for s in checked.stages)
-        certified = sum(s.certified for s in checked.stages)
+        certified = sum(s.certified + s.argmax_certified for s in checked.stages)
         exact = f"[green]yes[/]: {names} = integers, {values:,} values" if checked.ok else f"[red]no[/]: {differ:,} values differ"
         e = self.estimate
         lut = e["utilisation"]["lut"]
+        project = self.folder / f"project_{e['io']}"
         colour = {"yes": "green", "no": "red"}.get(e["fits"], "yellow")
-        fits = f"[{colour}]{e['fits']}[/] on {e['board']}: LUT {100 * lut['lo']:.0f}–{100 * lut['hi']:.0f} %"
+        fits = f"[{colour}]{e['fits']}[/] on {e['board']} ({e['io']}): LUT {100 * lut['lo']:.0f}–{100 * lut['hi']:.0f} %"
         return [
             "",
             f"[bold]accuracy[/]  {100 * self.accuracy:.2f} % on the test set",
-            f"[bold]exact[/]     {exact}, {certified:,} float ties certified",
+            f"[bold]exact[/]     {exact}, {certified:,} float32 ties certified",
             f"[bold]fits[/]      {fits}, about {e['inferences_per_second']:,.0f} inferences/s at {1000 / e['clock_ns']:.0f} MHz",
             "",
-            f"project   {self.folder / 'project_parallel'}   (make -C {self.folder / 'project_parallel'} csim)",
+            f"project   {project}   (make -C {project} csim)",
             f"report    {self.folder / 'report.html'}",
         ]
 
@@ -104,7 +105,8 @@ def run_demo(
         estimate = cost.estimate(graph, configs[Io.PARALLEL]).to_json()
         both = [estimate, cost.estimate(graph, configs[Io.STREAM]).to_json()]
         runs.write_record(out / "estimate.json", {"hwq": __version__, "estimates": both})
-        note.append(f"fits: {estimate['fits']}")
+        estimate = next((e for e in both if e["fits"] == "yes"), estimate)
+        note.append(", ".join(f"{e['io']}: fits {e['fits']}" for e in both))
     with _step(console, "report", "one HTML page, Markdown and JSON"):
         _report(out)
     return DemoResult(out, trained.test_accuracy, result, estimate, time.perf_counter() - start)

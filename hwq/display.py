@@ -61,8 +61,9 @@ def verify_table(result: Verification) -> Table:
         table.add_column(name, justify="left" if name in ("stage", "verdict") else "right")
     for s in result.stages:
         verdict = "[green]equal[/]" if s.ok and not s.different else "[yellow]equal but for certified[/]"
-        counts = (s.rows, s.tensors, s.values, s.different, s.certified, s.argmax_flips)
-        table.add_row(s.name, *(f"{c:,}" for c in counts), f"{s.seconds:.1f} s", verdict if s.ok else "[red]DIFFERENT[/]")
+        counts = (s.rows, s.tensors, s.values, s.different, s.certified)
+        flips = f"{s.argmax_flips:,}" + (f" ({s.argmax_certified:,} ties)" if s.argmax_flips else "")
+        table.add_row(s.name, *(f"{c:,}" for c in counts), flips, f"{s.seconds:.1f} s", verdict if s.ok else "[red]DIFFERENT[/]")
     ties = sum(t.ties for t in result.layers)
     accuracy = "" if result.accuracy is None else f"; accuracy of the integers {100 * result.accuracy:.2f} %"
     table.caption = f"exact ties: {ties:,} values at quantisers, {result.argmax_ties:,} rows at the final argmax{accuracy}"

@@ -238,6 +238,7 @@ def verify(
     from hwq.verification import verify_file
 
     place = output or (runs.run_folder(model) or Path()) / "verify.json"
+    runs.check_record(place)
     with tempfile.TemporaryDirectory(prefix="hwq-") as scratch:
         result = verify_file(
             model,
@@ -356,7 +357,7 @@ def boards(
     if as_json:
         import msgspec
 
-        _print_json([msgspec.to_builtins(b) for b in known])
+        _print_json([msgspec.to_builtins(b, enc_hook=dict) for b in known])
     else:
         _show(board_table(known[0]) if name else boards_table(known), quiet=quiet)
 

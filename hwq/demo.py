@@ -15,6 +15,7 @@ from rich.console import Console
 from hwq import __version__, boards, cost, runs, sim, stages
 from hwq import train as training
 from hwq.errors import ToolMissing
+from hwq.files import check_output_dir
 from hwq.frontends import load
 from hwq.generation import write_project
 from hwq.hardware import HardwareConfig, Io, configure
@@ -85,6 +86,7 @@ def run_demo(
     if shutil.which("g++") is None:
         raise ToolMissing("the demo compiles the generated C++ with g++, which is not on PATH: install it, e.g. apt install g++")
     target = boards.load(board)
+    check_output_dir(out, force=force)
     with _step(console, "train", f"{recipe}, Brevitas QAT") as note:
         trained = training.run(recipe, out, force=force, quiet=quiet)
         note.append(f"test accuracy {100 * trained.test_accuracy:.2f} %")

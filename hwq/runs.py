@@ -29,19 +29,25 @@ def checkpoint_of(model: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def write_record(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON record whole; an older record of hwq is replaced, another file is not.
+def check_record(path: Path) -> None:
+    """Refuse to replace a file that is no record of hwq.
 
     Raises:
         InputError: The file is not hwq's.
     """
-    if path.exists():
-        try:
-            known = "hwq" in json.loads(path.read_text())
-        except (ValueError, OSError, TypeError):
-            known = False
-        if not known:
-            raise InputError(f"{path} exists and was not written by hwq: move it away, or choose another place")
+    if not path.exists():
+        return
+    try:
+        known = "hwq" in json.loads(path.read_text())
+    except (ValueError, OSError, TypeError):
+        known = False
+    if not known:
+        raise InputError(f"{path} exists and was not written by hwq: move it away, or choose another place")
+
+
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON record whole; an older record of hwq is replaced, another file is not."""
+    check_record(path)
     write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 

@@ -91,12 +91,9 @@ def run(
     Args:
         project_dir: A written project.
         data_dir: Folder of ``in_<i>.dat`` (and ``golden_<i>.dat``); the project's own by default.
-        trace: Return every tensor.
+        trace: Return every tensor, also when rows differ.
         golden: Compare the outputs.
-        timeout_s: Limit of the run.
-
-    Raises:
-        CheckFailed: It does not compile, or runs longer than `timeout_s`.
+        timeout_s: Limit of the run; past it, or when it does not compile, `CheckFailed`.
     """
     root = Path(project_dir).resolve()
     manifest = _manifest(root)
@@ -105,18 +102,16 @@ def run(
     if not _is_fresh(root, executable):
         build(root)
     compiled = time.perf_counter()
+    options = ["--data", str(Path(data_dir).resolve())] if data_dir else []
+    options += [] if golden else ["--no-golden"]
     with tempfile.TemporaryDirectory(prefix="hwq-") as scratch:
         dump = Path(scratch) / "trace"
-        command = [str(executable)]
-        command += ["--data", str(Path(data_dir).resolve())] if data_dir else []
-        command += ["--trace", str(dump)] if trace else []
-        command += [] if golden else ["--no-golden"]
-        said, code = _execute(root, command, timeout_s)
+        options += ["--trace", str(dump)] if trace else []
+        said, code = _execute(root, [str(executable), *options], timeout_s)
         ran = time.perf_counter()
-        ok = code == 0 and not any(word in said for word in _COMPLAINTS)
-        traces = _read_traces(manifest, dump) if trace and ok else {}
-    rows = _rows(said)
-    return CsimResult(ok, rows, said.strip(), compiled - started, ran - compiled, traces)
+        traces = _read_traces(manifest, dump) if trace and code in (0, 1) else {}
+    ok = code == 0 and not any(word in said for word in _COMPLAINTS)
+    return CsimResult(ok, _rows(said), said.strip(), compiled - started, ran - compiled, traces)
 
 
 def run_codes(
@@ -139,7 +134,8 @@ def run_codes(
         for name, content in input_files(graph, checked).items():
             (Path(folder) / name).write_bytes(content)
         result = run(project_dir, folder, trace=True, golden=False, timeout_s=timeout_s)
-    return {**checked, **result.raise_if_failed().traces}
+    tensors = {**checked, **result.raise_if_failed().traces}
+    return _with_aliases(_manifest(Path(project_dir).resolve()), tensors)
 
 
 def _manifest(root: Path) -> dict[str, Any]:
@@ -219,7 +215,12 @@ def _read_traces(manifest: dict[str, Any], dump: Path) -> dict[str, IntArray]:
     table = np.fromfile(dump, dtype=np.int64).reshape(-1, sum(sizes))
     columns = np.split(table, np.cumsum(sizes)[:-1], axis=1)
     traces = {e["tensor"]: c.reshape(-1, *e["shape"]) for e, c in zip(layers, columns, strict=True)}
+    return _with_aliases(manifest, traces)
+
+
+def _with_aliases(manifest: dict[str, Any], tensors: dict[str, IntArray]) -> dict[str, IntArray]:
+    """The tensors, and those that are one of them under another shape."""
     for alias in manifest["aliases"]:
-        if alias["of"] in traces:
-            traces[alias["tensor"]] = traces[alias["of"]].reshape(-1, *alias["shape"])
-    return traces
+        if alias["of"] in tensors:
+            tensors[alias["tensor"]] = tensors[alias["of"]].reshape(-1, *alias["shape"])
+    return tensors

@@ -69,10 +69,21 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
     import hls4ml
 
     _register(hls4ml)
+    settings = {**_target(plan, config), "OutputDir": folder, "HLSConfig": _hls_config(plan, config)}
+    layers = [_layer_dict(p) for p in plan.layers]
+    return hls4ml.model.ModelGraph.from_layer_list(settings, layers, list(plan.inputs), list(plan.outputs))
+
+
+def _hls_config(plan: Plan, config: HardwareConfig) -> dict[str, Any]:
     traced = {p.name for p, _, _ in plan.traced()}
     named = {p.name: _layer_config(p, config.strategy, traced) for p in plan.layers}
-    settings = {
-        "OutputDir": folder,
+    default = {"default": _DEFAULT_TYPE}
+    model = {"Precision": default, "ReuseFactor": 1, "Strategy": config.strategy.value, "BitExact": False}
+    return {"Model": model, "LayerName": named}
+
+
+def _target(plan: Plan, config: HardwareConfig) -> dict[str, Any]:
+    return {
         "ProjectName": plan.top,
         "Backend": "Vitis",
         "Part": config.board.part,
@@ -80,15 +91,6 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
         "ClockUncertainty": "27%",
         "IOType": "io_stream" if plan.stream else "io_parallel",
         "TraceOutput": True,
-        "HLSConfig": {
-            "Model": {
-                "Precision": {"default": _DEFAULT_TYPE},
-                "ReuseFactor": 1,
-                "Strategy": config.strategy.value,
-                "BitExact": False,
-            },
-            "LayerName": named,
-        },
         "WriterConfig": {
             "Namespace": None,
             "WriteWeightsTxt": True,  # csim reads them at run time: 20k compiled ones cost 10 s
@@ -97,8 +99,6 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
             "WriteEmulationConstants": False,
         },
     }
-    layers = [_layer_dict(p) for p in plan.layers]
-    return hls4ml.model.ModelGraph.from_layer_list(settings, layers, list(plan.inputs), list(plan.outputs))
 
 
 def _layer_config(planned: PlannedLayer, strategy: Strategy, traced: set[str]) -> dict[str, Any]:

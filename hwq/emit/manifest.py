@@ -29,18 +29,12 @@ def make_manifest(
     expected: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The manifest of a project whose other files are `files`; `expected` is the caller's estimate."""
-    board = config.board
     content: dict[str, Any] = {
         "format": FORMAT,
         "hwq_version": hwq.__version__,
         "model": {"name": graph.name, "sha256": graph.source_sha256},
         "top": plan.top,
-        "board": board.name,
-        "part": board.part,
-        "clock_ns": config.clock_ns,
-        "backend": config.backend.value,
-        "io": config.io.value,
-        "strategy": config.strategy.value,
+        **_hardware(config),
         "inputs": [_port(graph, p) for p in graph.inputs],
         "outputs": [_port(graph, p) for p in graph.outputs],
         "layers": [_layer(p) for p in plan.layers if p.node is not None],
@@ -56,6 +50,17 @@ def make_manifest(
     if expected is not None:
         content["expected"] = dict(expected)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _hardware(config: HardwareConfig) -> dict[str, Any]:
+    return {
+        "board": config.board.name,
+        "part": config.board.part,
+        "clock_ns": config.clock_ns,
+        "backend": config.backend.value,
+        "io": config.io.value,
+        "strategy": config.strategy.value,
+    }
 
 
 def _port(graph: Graph, port: Port) -> dict[str, Any]:
@@ -100,7 +105,7 @@ def _layer(planned: PlannedLayer) -> dict[str, Any]:
     if layer.matrix:
         content["reuse"] = planned.reuse
     if isinstance(node.params, Requant):
-        form = "multiply-shift"
+        form = "shift" if (node.params.mult == 1).all() else "multiply-shift"
         content["requant"] = {"form": form, "shift": node.params.shift, "half_even": node.params.half_even}
     if isinstance(node.params, Threshold):
         channels, steps = node.params.thresholds.shape

@@ -1,7 +1,8 @@
 """Golden vectors and the self-checking testbench.
 
 Random inputs alone do not see an accumulator that is one bit too narrow: golden vectors therefore
-hold, for every channel of every dense and conv, the inputs that drive its sum furthest up and down.
+hold, for the channels of every dense and conv, the inputs that drive the sum furthest up and down,
+as many as csim runs in seconds.
 For a layer that the graph's input feeds directly these are exact. For deeper layers they are the
 best of a seeded search (random corners, then mutations of the best), a lower bound only: that an
 accumulator is wide enough rests on the proven interval, which the audit compares with the C++.

@@ -97,21 +97,26 @@ def run(
     """
     root = Path(project_dir).resolve()
     manifest = _manifest(root)
-    started = time.perf_counter()
-    executable = root / "build" / _EXECUTABLE
-    if not _is_fresh(root, executable):
-        build(root)
-    compiled = time.perf_counter()
+    executable, seconds_compile = _built(root)
     options = ["--data", str(Path(data_dir).resolve())] if data_dir else []
     options += [] if golden else ["--no-golden"]
     with tempfile.TemporaryDirectory(prefix="hwq-") as scratch:
         dump = Path(scratch) / "trace"
         options += ["--trace", str(dump)] if trace else []
+        started = time.perf_counter()
         said, code = _execute(root, [str(executable), *options], timeout_s)
-        ran = time.perf_counter()
+        seconds_run = time.perf_counter() - started
         traces = _read_traces(manifest, dump) if trace and code in (0, 1) else {}
     ok = code == 0 and not any(word in said for word in _COMPLAINTS)
-    return CsimResult(ok, _rows(said), said.strip(), compiled - started, ran - compiled, traces)
+    return CsimResult(ok, _rows(said), said.strip(), seconds_compile, seconds_run, traces)
+
+
+def _built(root: Path) -> tuple[Path, float]:
+    started = time.perf_counter()
+    executable = root / "build" / _EXECUTABLE
+    if not _is_fresh(root, executable):
+        build(root)
+    return executable, time.perf_counter() - started
 
 
 def run_codes(

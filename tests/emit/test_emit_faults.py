@@ -172,9 +172,23 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
         csim.build(tmp_path)
 
 
-def test_a_run_has_a_time_limit(dense_project: Path) -> None:
-    with pytest.raises(CheckFailed, match="ran longer than 0"):
-        csim.run(dense_project, timeout_s=0.0001)
+def test_a_run_has_a_time_limit(dense_project: Path, copy_of: Copy) -> None:
+    project = copy_of(dense_project)
+    (project / "build" / "csim").write_text("#!/bin/sh\nexec sleep 60\n")
+    with pytest.raises(CheckFailed, match=r"ran longer than 0.2 s"):
+        csim.run(project, timeout_s=0.2)
+
+
+def test_traces_come_even_when_rows_differ(dense_project: Path, copy_of: Copy) -> None:
+    project = copy_of(dense_project)
+    weights = project / "firmware" / "weights" / "w2.txt"
+    weights.write_text("1," + weights.read_text().split(",", 1)[1])
+    result = csim.run(project, trace=True)
+    assert not result.ok
+    golden = make_golden(dense_net())
+    equal = {name: np.array_equal(array, golden.tensors[name]) for name, array in result.traces.items()}
+    assert not equal["dense0"]
+    assert "layer l0_net_dense0: differs" in result.message
 
 
 def test_codes_are_checked(dense_project: Path) -> None:

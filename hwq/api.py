@@ -15,10 +15,10 @@ from hwq.ir import Graph
 from hwq.rounding import FloatArray
 
 if TYPE_CHECKING:
+    from hwq.chain import Verification
     from hwq.cost import Estimate
     from hwq.emit.project import Project
     from hwq.hardware import HardwareConfig
-    from hwq.chain import Verification
 
 Array = np.ndarray[Any, Any]
 
@@ -33,7 +33,7 @@ def load(path: str | Path, input_type: str | None = None) -> Graph:
     Raises:
         UnsupportedModel: Naming the node, the reason and the cure.
     """
-    from hwq.frontends import load as load_file  # noqa: PLC0415
+    from hwq.frontends import load as load_file
 
     return load_file(path, input_type).graph
 
@@ -46,7 +46,10 @@ def simulate(
 
 
 def verify(
-    graph: Graph, x: Array | None = None, stages: Sequence[str] | None = None, checkpoint: str | Path | None = None
+    graph: Graph,
+    x: Array | None = None,
+    stages: Sequence[str] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Verification:
     """Hold stages against the integers, on x (float32, else random rows), ties and extreme inputs.
 
@@ -56,7 +59,7 @@ def verify(
         stages: Of ``torch``, ``qonnx``, ``numpy``, ``csim``; by default all that are possible.
         checkpoint: For the torch stage.
     """
-    from hwq.verification import verify_graph  # noqa: PLC0415
+    from hwq.verification import verify_graph
 
     given = None if x is None else {graph.inputs[0].name: x}
     with tempfile.TemporaryDirectory(prefix="hwq-") as scratch:
@@ -66,12 +69,14 @@ def verify(
 
 
 def _configure(graph: Graph, board: str, options: Mapping[str, Any]) -> HardwareConfig:
-    from hwq import boards  # noqa: PLC0415
-    from hwq.hardware import Io, Strategy, configure  # noqa: PLC0415
+    from hwq import boards
+    from hwq.hardware import Io, Strategy, configure
 
     unknown = set(options) - {"clock_ns", "io", "reuse", "strategy"}
     if unknown:
-        raise InputError(f"unknown options {', '.join(sorted(unknown))}: give clock_ns, io, reuse or strategy")
+        raise InputError(
+            f"unknown options {', '.join(sorted(unknown))}: give clock_ns, io, reuse or strategy"
+        )
     typed: dict[str, Any] = dict(options)
     if "io" in typed:
         typed["io"] = Io(typed["io"])
@@ -82,13 +87,13 @@ def _configure(graph: Graph, board: str, options: Mapping[str, Any]) -> Hardware
 
 def generate(graph: Graph, board: str, **options: Any) -> Project:
     """The HLS project of a graph, in memory; options are clock_ns, io, reuse, strategy."""
-    from hwq import emit  # noqa: PLC0415
+    from hwq import emit
 
     return emit.generate(graph, _configure(graph, board, options))
 
 
 def estimate(graph: Graph, board: str, **options: Any) -> Estimate:
     """Resources, latency and throughput with error bands; options are clock_ns, io, reuse, strategy."""
-    from hwq import cost  # noqa: PLC0415
+    from hwq import cost
 
     return cost.estimate(graph, _configure(graph, board, options))

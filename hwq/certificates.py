@@ -66,13 +66,18 @@ def error_bound(graph: Graph, tensor: str, steps: Steps) -> FloatArray:
 
 
 def certify(
-    resolution: Resolution, bound: FloatArray, accumulator: int | float, channel: int, code: int, stage_code: int
+    resolution: Resolution,
+    bound: FloatArray,
+    accumulator: int | float,
+    channel: int,
+    code: int,
+    stage_code: int,
 ) -> tuple[bool, float, float]:
     """(whether float32 may have given `stage_code`, distance to the farthest boundary between, bound)."""
     quantizer = resolution.quantizer
     real = evaluate_exact(resolution.steps, Surd.of(accumulator).rational(), channel)
     edges = quantizer.boundaries()
-    low, high = sorted(((v - quantizer.base) // quantizer.stride for v in (code, stage_code)))
+    low, high = sorted((v - quantizer.base) // quantizer.stride for v in (code, stage_code))
     if low < 0 or high > len(edges) or (stage_code - quantizer.base) % quantizer.stride:
         return False, float("inf"), 0.0
     step = at(quantizer.step, channel)

@@ -74,7 +74,18 @@ class StageResult:
 
     def to_json(self) -> dict[str, Any]:
         """As in verify.json."""
-        keys = ("name", "against", "rows", "tensors", "values", "different", "certified", "argmax_flips", "argmax_certified", "seconds")
+        keys = (
+            "name",
+            "against",
+            "rows",
+            "tensors",
+            "values",
+            "different",
+            "certified",
+            "argmax_flips",
+            "argmax_certified",
+            "seconds",
+        )
         plain = {k: getattr(self, k) for k in keys}
         first = asdict(self.first) if self.first else None
         return {**plain, "uncertified": self.uncertified, "ok": self.ok, "first": first}
@@ -138,7 +149,9 @@ class Verification:
             "stages": [s.to_json() for s in self.stages],
             "layers": layers,
             "ties": {"quantiser_values": sum(t.ties for t in self.layers), "argmax_rows": self.argmax_ties},
-            "certificates": [{**c, "distance": f"{c['distance']:.3g}", "bound": f"{c['bound']:.3g}"} for c in certificates],
+            "certificates": [
+                {**c, "distance": f"{c['distance']:.3g}", "bound": f"{c['bound']:.3g}"} for c in certificates
+            ],
             "accuracy": {"integers": self.accuracy},
         }
 
@@ -203,7 +216,9 @@ class _FloatStage:
             values[node.output] = OPS[node.op].run(node.params, *(values[t] for t in node.inputs))
             for resolution in self.by_tensor.get(node.output, ()):
                 if resolution.accumulator in values and resolution.accumulator != node.output:
-                    values[node.output] = self._hold(resolution, values[node.output], values[resolution.accumulator])
+                    values[node.output] = self._hold(
+                        resolution, values[node.output], values[resolution.accumulator]
+                    )
         for port in self.graph.outputs:
             self._at_output(port, values[port.tensor])
         return self.result
@@ -263,14 +278,22 @@ class _FloatStage:
             why = "the value is not on the quantiser's grid"
         else:
             ok, distance, allowed = certify(resolution, bound, before[at].item(), at[-1], code, stage_code)
-            why = "the quantiser has no such code" if distance == float("inf") else f"the exact value is {distance:.3g} from the boundary, float32 explains at most {allowed:.3g}"
+            why = (
+                "the quantiser has no such code"
+                if distance == float("inf")
+                else f"the exact value is {distance:.3g} from the boundary, float32 explains at most {allowed:.3g}"
+            )
         if ok and len(self.result.certificates) < _MAX_CERTIFICATES:
             self.result.certificates.append(
-                Certificate(self.result.name, resolution.source, at[0], at[1:], code, stage_code, distance, allowed)
+                Certificate(
+                    self.result.name, resolution.source, at[0], at[1:], code, stage_code, distance, allowed
+                )
             )
         if not ok and self.result.first is None:
             got = "off the grid" if stage_code == _OFF_GRID else str(stage_code)
-            self.result.first = Divergence(resolution.source, resolution.layer, at[0], at[1:], str(code), got, why)
+            self.result.first = Divergence(
+                resolution.source, resolution.layer, at[0], at[1:], str(code), got, why
+            )
         return ok
 
     def _count(self, tensor: str, values: int, different: int, certified: int) -> None:
@@ -287,7 +310,9 @@ class _FloatStage:
         tensor = self.graph.tensors[port.tensor]
         exact = ports.decode(tensor, codes)
         stage = port.layout.to_graph(self.got[port.name].astype(np.float64), tensor.shape)
-        bound = np.broadcast_to(error_bound(self.graph, port.tensor, output_steps(self.graph, port)), exact.shape)
+        bound = np.broadcast_to(
+            error_bound(self.graph, port.tensor, output_steps(self.graph, port)), exact.shape
+        )
         wrong = np.argwhere(np.abs(stage - exact) > bound + np.abs(exact) * 2.0**-23)
         recovered = _recover(tensor, stage)
         differs = np.argwhere(recovered != codes) if recovered is not None else wrong
@@ -296,11 +321,14 @@ class _FloatStage:
             if len(where) and self.result.first is None:
                 at = tuple(int(i) for i in where[0])
                 node = self.graph.producer(port.tensor)
-                why = f"outside float32's error bound {bound[at]:.3g}" if where is wrong else "another integer"
+                why = (
+                    f"outside float32's error bound {bound[at]:.3g}" if where is wrong else "another integer"
+                )
                 layer = node.name if node else port.name
-                self.result.first = Divergence(port.name, layer, at[0], at[1:], repr(float(exact[at])), repr(float(stage[at])), why)
+                self.result.first = Divergence(
+                    port.name, layer, at[0], at[1:], repr(float(exact[at])), repr(float(stage[at])), why
+                )
         self._decisions(port, exact, stage, bound)
-
 
     def _decisions(self, port: Port, exact: FloatArray, stage: FloatArray, bound: FloatArray) -> None:
         """Rows whose argmax changes: certified where the two exact values are nearer than float32's errors."""

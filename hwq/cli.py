@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -55,17 +55,23 @@ app = typer.Typer(
 
 Model = Annotated[Path, typer.Argument(help="A QONNX file (.onnx) or a lowered graph (.hwq).")]
 InputType = Annotated[
-    Optional[str],  # noqa: UP007, UP045 (typer reads it at run time on Python 3.10)
-    typer.Option(help="Grid of inputs that the file does not quantise: fixed<W,I>, ufixed<W,I>, int<W>, uint<W>."),
+    str | None,
+    typer.Option(
+        help="Grid of inputs that the file does not quantise: fixed<W,I>, ufixed<W,I>, int<W>, uint<W>."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there, if hwq made it.")]
-BoardName = Annotated[str, typer.Option("--board", "-b", help="Board name (see hwq boards) or a board's TOML file.")]
-ClockNs = Annotated[Optional[float], typer.Option(help="Clock period in ns; the board's usual one by default.")]  # noqa: UP007, UP045
+BoardName = Annotated[
+    str, typer.Option("--board", "-b", help="Board name (see hwq boards) or a board's TOML file.")
+]
+ClockNs = Annotated[float | None, typer.Option(help="Clock period in ns; the board's usual one by default.")]
 IoStyle = Annotated[str, typer.Option("--io", help="parallel (whole tensors as wires) or stream (FIFOs).")]
 Reuse = Annotated[int, typer.Option(help="How often each multiplier is used in turn; 1 is fully unrolled.")]
-StrategyName = Annotated[Optional[str], typer.Option("--strategy", help="latency or resource; by default as --reuse asks.")]  # noqa: UP007, UP045
+StrategyName = Annotated[
+    str | None, typer.Option("--strategy", help="latency or resource; by default as --reuse asks.")
+]
 BackendName = Annotated[str, typer.Option("--backend", help="Tool family: vitis.")]
 
 
@@ -132,7 +138,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or path of a recipe's TOML file.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, metrics and checkpoints.")] = Path("run"),
     overrides: Annotated[
-        Optional[list[str]],  # noqa: UP007, UP045
+        list[str] | None,
         typer.Option("--set", help="Change the recipe: section.key=value; may be repeated."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
@@ -151,14 +157,17 @@ def train(
     if as_json:
         _print_json(json.loads(result.metrics.read_text()))
     else:
-        accuracy = f"test accuracy [bold]{100 * result.test_accuracy:.2f} %[/] (best of validation: epoch {result.best_epoch})"
+        epoch = f"(best of validation: epoch {result.best_epoch})"
+        accuracy = f"test accuracy [bold]{100 * result.test_accuracy:.2f} %[/] {epoch}"
         _show(accuracy, f"model   {result.model}", f"next    hwq verify {result.model}", quiet=quiet)
 
 
 @app.command()
 def lower(
     model: Model,
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write the integer graph (.hwq).")] = None,  # noqa: UP007, UP045
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the integer graph (.hwq).")
+    ] = None,
     input_type: InputType = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -187,10 +196,19 @@ def lower(
 @app.command()
 def simulate(
     model: Model,
-    inputs: Annotated[Path, typer.Option("--input", "-i", help="Input .npy: float32, or integer codes; batch first, in the file's shape.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Output .npy: float64, the correctly rounded exact value.")],
+    inputs: Annotated[
+        Path,
+        typer.Option(
+            "--input", "-i", help="Input .npy: float32, or integer codes; batch first, in the file's shape."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Output .npy: float64, the correctly rounded exact value.")
+    ],
     codes: Annotated[bool, typer.Option("--codes", help="Write the output's integers instead.")] = False,
-    trace: Annotated[Optional[Path], typer.Option(help="Folder for every tensor of the graph, as integers.")] = None,  # noqa: UP007, UP045
+    trace: Annotated[
+        Path | None, typer.Option(help="Folder for every tensor of the graph, as integers.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="numpy (fast) or reference (plain); they agree.")] = "numpy",
     epilogue: Annotated[bool, typer.Option("--epilogue", help="Apply a final Softmax in float.")] = False,
     input_type: InputType = None,
@@ -199,8 +217,8 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Run a model bit-exactly on integers."""
-    from hwq.simulation import simulate_file
     from hwq.sim import Engine
+    from hwq.simulation import simulate_file
 
     done = simulate_file(
         model,
@@ -223,12 +241,32 @@ def simulate(
 @app.command()
 def verify(
     model: Model,
-    inputs: Annotated[Optional[Path], typer.Option("--input", "-i", help="Float32 .npy, batch first; the test set of a trained run by default.")] = None,  # noqa: UP007, UP045
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", "-i", help="Float32 .npy, batch first; the test set of a trained run by default."
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Random rows when there is no input.", min=1)] = 100,
-    stages: Annotated[Optional[str], typer.Option(help="Comma-separated: torch, qonnx, numpy, csim; by default all that are possible.")] = None,  # noqa: UP007, UP045
-    checkpoint: Annotated[Optional[Path], typer.Option(help="hwq train checkpoint, for the torch stage.")] = None,  # noqa: UP007, UP045
-    project: Annotated[Optional[list[Path]], typer.Option(help="Generated project for the csim stage; may be repeated. By default both io styles are generated.")] = None,  # noqa: UP007, UP045
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Where verify.json goes; by default beside a trained model, else here.")] = None,  # noqa: UP007, UP045
+    stages: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated: torch, qonnx, numpy, csim; by default all that are possible."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="hwq train checkpoint, for the torch stage.")
+    ] = None,
+    project: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Generated project for the csim stage; may be repeated. By default both io styles are generated."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Where verify.json goes; by default beside a trained model, else here."
+        ),
+    ] = None,
     input_type: InputType = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -270,7 +308,9 @@ def generate(
     strategy: StrategyName = None,
     backend: BackendName = "vitis",
     input_type: InputType = None,
-    golden: Annotated[Optional[Path], typer.Option("--golden", help="Float32 .npy whose rows become golden vectors too.")] = None,  # noqa: UP007, UP045
+    golden: Annotated[
+        Path | None, typer.Option("--golden", help="Float32 .npy whose rows become golden vectors too.")
+    ] = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -280,12 +320,21 @@ def generate(
 
     options = {"clock_ns": clock_ns, "io": io, "reuse": reuse, "strategy": strategy, "backend": backend}
     record = generate_file(
-        model, output, lambda g: _hardware(g, board, options), input_type=input_type, golden=golden, force=force
+        model,
+        output,
+        lambda g: _hardware(g, board, options),
+        input_type=input_type,
+        golden=golden,
+        force=force,
     )
     if as_json:
         _print_json(record)
     else:
-        _show(f"project {output} ({record['files']} files, sha256 {record['digest'][:16]})", f"next    make -C {output} csim", quiet=quiet)
+        _show(
+            f"project {output} ({record['files']} files, sha256 {record['digest'][:16]})",
+            f"next    make -C {output} csim",
+            quiet=quiet,
+        )
 
 
 @app.command()
@@ -297,7 +346,7 @@ def estimate(
     reuse: Reuse = 1,
     strategy: StrategyName = None,
     backend: BackendName = "vitis",
-    stage: Annotated[Optional[str], typer.Option(help="csynth, post_synth or post_route.")] = None,  # noqa: UP007, UP045
+    stage: Annotated[str | None, typer.Option(help="csynth, post_synth or post_route.")] = None,
     input_type: InputType = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -310,7 +359,11 @@ def estimate(
     graph = load(model, input_type).graph
     options = {"clock_ns": clock_ns, "io": io, "reuse": reuse, "strategy": strategy, "backend": backend}
     config = _hardware(graph, board, options)
-    result = cost.estimate(graph, config, _choice(cost.Stage, stage, "--stage")) if stage else cost.estimate(graph, config)
+    result = (
+        cost.estimate(graph, config, _choice(cost.Stage, stage, "--stage"))
+        if stage
+        else cost.estimate(graph, config)
+    )
     if folder := runs.run_folder(model):
         runs.write_record(folder / "estimate.json", {"hwq": _version(), **result.to_json()})
     if as_json:
@@ -318,7 +371,9 @@ def estimate(
     else:
         _show(render.table(result), quiet=quiet)
     if result.to_json()["fits"] == "no":
-        raise CheckFailed(f"the design does not fit {board}: {result.to_json()['bottleneck']}; {result.to_json()['cure']}")
+        raise CheckFailed(
+            f"the design does not fit {board}: {result.to_json()['bottleneck']}; {result.to_json()['cure']}"
+        )
 
 
 def _version() -> str:
@@ -329,7 +384,9 @@ def _version() -> str:
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run's folder, with metrics.json, verify.json and the like.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A run's folder, with metrics.json, verify.json and the like.")
+    ],
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -345,7 +402,9 @@ def report(
 
 @app.command()
 def boards(
-    name: Annotated[Optional[str], typer.Argument(help="Show one board, with the source of each number.")] = None,  # noqa: UP007, UP045
+    name: Annotated[
+        str | None, typer.Argument(help="Show one board, with the source of each number.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

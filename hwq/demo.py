@@ -14,6 +14,7 @@ from rich.console import Console
 
 from hwq import __version__, boards, cost, runs, sim, stages
 from hwq import train as training
+from hwq.chain import Verification, verify
 from hwq.errors import ToolMissing
 from hwq.files import check_output_dir
 from hwq.frontends import load
@@ -24,7 +25,6 @@ from hwq.lowering.summary import summarise
 from hwq.stages import Stage
 from hwq.train.require import require_training
 from hwq.verification import float_stages
-from hwq.chain import Verification, verify
 
 _GOLDEN_ROWS = 64
 
@@ -59,17 +59,22 @@ class DemoResult:
         names = " = ".join(s.name for s in checked.stages)
         differ = sum(s.uncertified for s in checked.stages)
         certified = sum(s.certified + s.argmax_certified for s in checked.stages)
-        exact = f"[green]yes[/]: {names} = integers, {values:,} values" if checked.ok else f"[red]no[/]: {differ:,} values differ"
+        exact = (
+            f"[green]yes[/]: {names} = integers, {values:,} values"
+            if checked.ok
+            else f"[red]no[/]: {differ:,} values differ"
+        )
         e = self.estimate
         lut = e["utilisation"]["lut"]
         project = self.folder / f"project_{e['io']}"
         colour = {"yes": "green", "no": "red"}.get(e["fits"], "yellow")
-        fits = f"[{colour}]{e['fits']}[/] on {e['board']} ({e['io']}): LUT {100 * lut['lo']:.0f}–{100 * lut['hi']:.0f} %"
+        used = f"LUT {100 * lut['lo']:.0f}–{100 * lut['hi']:.0f} %"
+        speed = f"about {e['inferences_per_second']:,.0f} inferences/s at {1000 / e['clock_ns']:.0f} MHz"
         return [
             "",
             f"[bold]accuracy[/]  {100 * self.accuracy:.2f} % on the test set",
             f"[bold]exact[/]     {exact}, {certified:,} float32 ties certified",
-            f"[bold]fits[/]      {fits}, about {e['inferences_per_second']:,.0f} inferences/s at {1000 / e['clock_ns']:.0f} MHz",
+            f"[bold]fits[/]      [{colour}]{e['fits']}[/] on {e['board']} ({e['io']}): {used}, {speed}",
             "",
             f"project   {project}   (make -C {project} csim)",
             f"report    {self.folder / 'report.html'}",
@@ -77,14 +82,21 @@ class DemoResult:
 
 
 def run_demo(
-    out: Path, *, recipe: str = "digits-w2a2", board: str = "pynq-z2", force: bool = False, quiet: bool = False
+    out: Path,
+    *,
+    recipe: str = "digits-w2a2",
+    board: str = "pynq-z2",
+    force: bool = False,
+    quiet: bool = False,
 ) -> DemoResult:
     """Train, lower, generate, verify, estimate, report, all into the folder `out`."""
     start = time.perf_counter()
     console = Console(stderr=True, quiet=quiet, highlight=False)
     require_training()
     if shutil.which("g++") is None:
-        raise ToolMissing("the demo compiles the generated C++ with g++, which is not on PATH: install it, e.g. apt install g++")
+        raise ToolMissing(
+            "the demo compiles the generated C++ with g++, which is not on PATH: install it, e.g. apt install g++"
+        )
     target = boards.load(board)
     check_output_dir(out, force=force)
     with _step(console, "train", f"{recipe}, Brevitas QAT") as note:
@@ -100,7 +112,9 @@ def run_demo(
         note.append(", ".join(f"{r['files']} files" for r in records))
     with _step(console, "verify", "PyTorch = QONNX = integers = compiled C++") as note:
         result = _verify(lowering, trained, out)
-        note.append(f"{sum(s.values for s in result.stages):,} values, {sum(s.uncertified for s in result.stages)} differ")
+        note.append(
+            f"{sum(s.values for s in result.stages):,} values, {sum(s.uncertified for s in result.stages)} differ"
+        )
     runs.write_record(out / "verify.json", result.to_json())
     _record_csim(out, records, result)
     with _step(console, "estimate", "resources and speed") as note:
@@ -132,10 +146,15 @@ def _lower(model: Path, out: Path) -> Lowering:
     return lowering
 
 
-def _generate(lowering: Lowering, configs: dict[Io, HardwareConfig], inputs: Path, out: Path) -> list[dict[str, Any]]:
+def _generate(
+    lowering: Lowering, configs: dict[Io, HardwareConfig], inputs: Path, out: Path
+) -> list[dict[str, Any]]:
     golden = sim.encode(lowering.graph, runs.load_array(inputs)[:_GOLDEN_ROWS])
     return [
-        {**write_project(lowering.graph, config, out / f"project_{io.value}", golden), "path": f"project_{io.value}"}
+        {
+            **write_project(lowering.graph, config, out / f"project_{io.value}", golden),
+            "path": f"project_{io.value}",
+        }
         for io, config in configs.items()
     ]
 
@@ -159,13 +178,16 @@ def _record_csim(out: Path, records: list[dict[str, Any]], result: Verification)
     by_name = {s.name: s for s in result.stages}
     for record in records:
         stage = by_name[f"csim {record['io']}"]
-        record["csim"] = {"ok": stage.ok, "rows": stage.rows, "seconds_compile": None, "seconds_run": stage.seconds}
+        record["csim"] = {
+            "ok": stage.ok,
+            "rows": stage.rows,
+            "seconds_compile": None,
+            "seconds_run": stage.seconds,
+        }
     runs.write_record(out / "generate.json", {"hwq": __version__, "projects": records})
 
 
 def _report(out: Path) -> None:
-    from hwq.report import build  # noqa: PLC0415
+    from hwq.report import build
 
     build(out).write(out)
-
-

@@ -9,10 +9,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hwq.boards import Board
-from hwq.doctor import Finding
 from hwq.chain import Verification
+from hwq.doctor import Finding
 
-_STYLE: dict[str, Any] = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False}
+_STYLE: dict[str, Any] = {
+    "title_justify": "left",
+    "caption_justify": "left",
+    "box": SIMPLE_HEAD,
+    "pad_edge": False,
+}
 
 
 def lower_table(summary: Mapping[str, Any]) -> Table:
@@ -31,9 +36,12 @@ def lower_table(summary: Mapping[str, Any]) -> Table:
             "" if row["ties"] is None else f"{row['ties']:,}",
         )
     proofs = sum(row["proof_checks"] or 0 for row in summary["layers"])
-    total = f"{summary['macs']:,} MACs, {summary['parameters']:,} weights, lowered in {summary['seconds']:.2f} s"
-    proven = f"requantisations proven equal at {proofs:,} boundary points; ties: thresholds that a reachable integer meets exactly"
-    table.caption = "\n".join([total, proven, *(f"note: {n}" for n in summary["notes"])])
+    total = (
+        f"{summary['macs']:,} MACs, {summary['parameters']:,} weights, lowered in {summary['seconds']:.2f} s"
+    )
+    proven = f"requantisations proven equal at {proofs:,} boundary points"
+    ties = "ties: thresholds that a reachable integer meets exactly"
+    table.caption = "\n".join([total, f"{proven}; {ties}", *(f"note: {n}" for n in summary["notes"])])
     return table
 
 
@@ -57,17 +65,33 @@ def verify_table(result: Verification) -> Table:
     """Stages against the integers."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in result.inputs.items())
     table = Table(title=f"{result.model}: every stage against the integers ({kinds} rows)", **_STYLE)
-    for name in ("stage", "rows", "tensors", "values", "different", "certified", "argmax flips", "time", "verdict"):
+    for name in (
+        "stage",
+        "rows",
+        "tensors",
+        "values",
+        "different",
+        "certified",
+        "argmax flips",
+        "time",
+        "verdict",
+    ):
         table.add_column(name, justify="left" if name in ("stage", "verdict") else "right")
     for s in result.stages:
         verdict = "[green]equal[/]" if s.ok and not s.different else "[yellow]equal but for certified[/]"
         counts = (s.rows, s.tensors, s.values, s.different, s.certified)
         flips = f"{s.argmax_flips:,}" + (f" ({s.argmax_certified:,} ties)" if s.argmax_flips else "")
-        table.add_row(s.name, *(f"{c:,}" for c in counts), flips, f"{s.seconds:.1f} s", verdict if s.ok else "[red]DIFFERENT[/]")
+        table.add_row(
+            s.name,
+            *(f"{c:,}" for c in counts),
+            flips,
+            f"{s.seconds:.1f} s",
+            verdict if s.ok else "[red]DIFFERENT[/]",
+        )
     ties = sum(t.ties for t in result.layers)
     accuracy = "" if result.accuracy is None else f"; accuracy of the integers {100 * result.accuracy:.2f} %"
-    table.caption = f"exact ties: {ties:,} values at quantisers, {result.argmax_ties:,} rows at the final argmax{accuracy}"
-
+    at_quantisers = f"exact ties: {ties:,} values at quantisers"
+    table.caption = f"{at_quantisers}, {result.argmax_ties:,} rows at the final argmax{accuracy}"
     return table
 
 
@@ -98,5 +122,11 @@ def doctor_table(findings: Sequence[Finding]) -> Table:
     for name in ("", "part", "found", "makes possible", "if missing"):
         table.add_column(name, overflow="fold")
     for f in findings:
-        table.add_row("[green]✓[/]" if f.found else "[yellow]–[/]", f.name, f.found, f.enables, "" if f.found else f.cure)
+        table.add_row(
+            "[green]✓[/]" if f.found else "[yellow]–[/]",
+            f.name,
+            f.found,
+            f.enables,
+            "" if f.found else f.cure,
+        )
     return table

@@ -21,9 +21,21 @@ class Finding:
 _PROGRAMS = (
     ("g++", "C simulation of generated projects (hwq verify, make csim)", "apt install g++"),
     ("make", "the targets of generated projects", "apt install make"),
-    ("vitis-run", "csynth and cosim with Vitis HLS 2023.1 and newer", "install Vitis and source its settings64.sh"),
-    ("vitis_hls", "csynth and cosim with Vitis HLS up to 2024.2", "install Vitis HLS and source its settings64.sh"),
-    ("vivado", "implementation: real utilisation, timing and power", "install Vivado and source its settings64.sh"),
+    (
+        "vitis-run",
+        "csynth and cosim with Vitis HLS 2023.1 and newer",
+        "install Vitis and source its settings64.sh",
+    ),
+    (
+        "vitis_hls",
+        "csynth and cosim with Vitis HLS up to 2024.2",
+        "install Vitis HLS and source its settings64.sh",
+    ),
+    (
+        "vivado",
+        "implementation: real utilisation, timing and power",
+        "install Vivado and source its settings64.sh",
+    ),
 )
 _PACKAGES = (
     ("hls4ml", "hls4ml", "hwq generate", "pip install hls4ml"),

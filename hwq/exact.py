@@ -42,7 +42,9 @@ class Surd:
 
     __slots__ = ("terms",)
 
-    def __init__(self, value: Fraction | int | float = 0, terms: tuple[tuple[int, Fraction], ...] | None = None):
+    def __init__(
+        self, value: Fraction | int | float = 0, terms: tuple[tuple[int, Fraction], ...] | None = None
+    ):
         rational = Fraction(value)
         self.terms = terms if terms is not None else (((1, rational),) if rational else ())
 
@@ -176,7 +178,11 @@ def _accumulate(total: dict[int, Fraction], radicand: int, coefficient: Fraction
 
 def at(values: ExactArray, channel: int) -> Surd:
     """Exact element of a per-channel array; an array of one element serves every channel."""
-    return Surd.of(values[channel if len(values) > 1 else 0].item() if values.dtype != object else values[channel if len(values) > 1 else 0])
+    return Surd.of(
+        values[channel if len(values) > 1 else 0].item()
+        if values.dtype != object
+        else values[channel if len(values) > 1 else 0]
+    )
 
 
 def nearest(values: ExactArray) -> npt.NDArray[np.float64]:

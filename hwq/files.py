@@ -47,7 +47,9 @@ def check_output_dir(path: Path, *, force: bool) -> None:
     if not force:
         raise InputError(f"folder {path} is not empty: choose another, or pass --force to replace it")
     if not (path / MARKER).is_file():
-        raise InputError(f"folder {path} was not made by hwq (it has no {MARKER}), so --force does not replace it")
+        raise InputError(
+            f"folder {path} was not made by hwq (it has no {MARKER}), so --force does not replace it"
+        )
 
 
 @contextmanager

@@ -34,7 +34,9 @@ def generate_file(
     return record
 
 
-def write_project(graph: Graph, config: HardwareConfig, output: Path, codes: Any = None, *, force: bool = False) -> dict[str, Any]:
+def write_project(
+    graph: Graph, config: HardwareConfig, output: Path, codes: Any = None, *, force: bool = False
+) -> dict[str, Any]:
     """Emit and write one project; returns its record."""
     project = emit.generate(graph, config, codes, cost.estimate(graph, config).to_json())
     project.write(output, force=force)

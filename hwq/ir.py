@@ -112,7 +112,7 @@ class Layout:
     def index(self) -> IntArray:
         """For each position of the graph's flat tensor, the position in the file's flat tensor."""
         size = int(np.prod(self.view, dtype=np.int64))
-        return np.arange(size, dtype=np.int64).reshape(self.view).transpose(self.axes).ravel()
+        return np.asarray(np.arange(size, dtype=np.int64).reshape(self.view).transpose(self.axes).ravel())
 
     def to_graph(self, x: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """(N, file shape...) -> (N, `shape`...)."""
@@ -210,7 +210,7 @@ class Graph:
 
     def run(self, codes: Mapping[str, IntArray] | IntArray) -> dict[str, IntArray]:
         """Integers in, integers out, in the graph's own layout: {output tensor: (N, *shape)}."""
-        from hwq import sim  # noqa: PLC0415
+        from hwq import sim
 
         feeds = codes if isinstance(codes, Mapping) else {self.inputs[0].tensor: codes}
         return sim.run(self, feeds)
@@ -228,7 +228,7 @@ def check(graph: Graph) -> Graph:
     Raises:
         ValueError: Naming the node.
     """
-    from hwq.ops import OPS  # noqa: PLC0415
+    from hwq.ops import OPS
 
     known = {p.tensor for p in graph.inputs}
     for node in graph.nodes:
@@ -304,14 +304,16 @@ def load(path: Path) -> Graph:
                 raise InputError(f"{path}: larger than {_MAX_FILE_BYTES >> 30} GiB when unpacked; refused")
             content = json.loads(archive.read("graph.json"))
             if content["format"] != FORMAT:
-                raise InputError(f"{path}: .hwq format {content['format']}, this hwq reads {FORMAT}: lower the model again")
+                raise InputError(
+                    f"{path}: .hwq format {content['format']}, this hwq reads {FORMAT}: lower the model again"
+                )
             return check(_decode_graph(content["graph"], archive))
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
         raise InputError(f"{path} is not a .hwq graph, or is damaged: {error}") from error
 
 
 def _decode_graph(content: dict[str, Any], archive: zipfile.ZipFile) -> Graph:
-    from hwq.ops import OPS  # noqa: PLC0415
+    from hwq.ops import OPS
 
     def decode(kind: type, value: Any) -> Any:
         if kind is not np.ndarray and getattr(kind, "__origin__", None) is not np.ndarray:

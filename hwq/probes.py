@@ -23,7 +23,9 @@ def random_rows(graph: Graph, rows: int, seed: int = 0) -> dict[str, Float32]:
     codes = {}
     for port in graph.inputs:
         tensor = graph.tensors[port.tensor]
-        codes[port.tensor] = rng.integers(tensor.type.lo, tensor.type.hi + 1, (rows, *tensor.shape), dtype=np.int64)
+        codes[port.tensor] = rng.integers(
+            tensor.type.lo, tensor.type.hi + 1, (rows, *tensor.shape), dtype=np.int64
+        )
     return from_codes(graph, codes)
 
 
@@ -50,7 +52,9 @@ def from_codes(graph: Graph, codes: Mapping[str, IntArray]) -> dict[str, Float32
         quantizer = _quantizer(port)
         x = _to_file(port, _at_levels(quantizer, codes[port.tensor] + quantizer.zero, edges=False))
         if not (ports.encode(graph, port, x) == codes[port.tensor]).all():
-            raise InputError(f"input '{port.name}': some codes of its quantiser stand for no float32 value; give real inputs")
+            raise InputError(
+                f"input '{port.name}': some codes of its quantiser stand for no float32 value; give real inputs"
+            )
         drawn[port.name] = x
     return drawn
 

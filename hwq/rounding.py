@@ -52,7 +52,7 @@ def boundary(mode: Rounding, k: int) -> tuple[Fraction, bool]:
 
 
 def round_exact(mode: Rounding, x: Fraction) -> int:
-    """x rounded to an integer.
+    """X rounded to an integer.
 
     >>> [round_exact(Rounding.HALF_EVEN, Fraction(n, 2)) for n in (-3, -1, 1, 3, 5)]
     [-2, 0, 0, 2, 2]
@@ -109,16 +109,16 @@ def shift_half_even(x: IntArray, shift: int) -> IntArray:
     [-2, 0, 0, 2, 2]
     """
     if shift == 0:
-        return x.copy()
+        return np.array(x)
     quotient = np.right_shift(x, shift)
     rest = x - np.left_shift(quotient, shift)
     half = np.int64(1) << (shift - 1)
     up = (rest > half) | ((rest == half) & (quotient % 2 != 0))
-    return quotient + up
+    return np.asarray(quotient + up)
 
 
 def saturate(x: IntArray, lo: int, hi: int) -> IntArray:
-    """x limited to lo..hi.
+    """Limit x to lo..hi.
 
     >>> saturate(np.array([-9, 0, 9]), -2, 1).tolist()
     [-2, 0, 1]

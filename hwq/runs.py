@@ -74,7 +74,9 @@ def load_labels(path: Path, rows: int) -> IntArray:
     """Class labels (rows,)."""
     labels = load_array(path)
     if labels.shape != (rows,) or labels.dtype.kind not in "iu":
-        raise InputError(f"{path}: labels must be {rows} integers, got {labels.dtype} of shape {labels.shape}")
+        raise InputError(
+            f"{path}: labels must be {rows} integers, got {labels.dtype} of shape {labels.shape}"
+        )
     return labels.astype(np.int64)
 
 

@@ -56,27 +56,40 @@ def simulate_file(
     start = time.perf_counter()
     values = _run(graph, sim.encode(graph, x), engine, trace=trace is not None, quiet=quiet)
     seconds = time.perf_counter() - start
-    runs.save_array(output, _result(graph, port, values[port.tensor], codes=codes, epilogue=epilogue), force=force)
+    runs.save_array(
+        output, _result(graph, port, values[port.tensor], codes=codes, epilogue=epilogue), force=force
+    )
     if trace:
         _write_trace(values, trace, force=force)
-    return {"rows": len(x), "seconds": seconds, "output": str(output), "notes": _notes(graph, x, port, epilogue=epilogue)}
+    return {
+        "rows": len(x),
+        "seconds": seconds,
+        "output": str(output),
+        "notes": _notes(graph, x, port, epilogue=epilogue),
+    }
 
 
 def _single(graph: Graph) -> Port:
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         names = ", ".join(p.name for p in (*graph.inputs, *graph.outputs))
-        raise InputError(f"hwq simulate takes models with one input and one output, this one has {names}: use hwq.simulate in Python")
+        raise InputError(
+            f"hwq simulate takes models with one input and one output, this one has {names}: use hwq.simulate in Python"
+        )
     return graph.outputs[0]
 
 
-def _run(graph: Graph, codes: dict[str, IntArray], engine: sim.Engine, *, trace: bool, quiet: bool) -> dict[str, IntArray]:
+def _run(
+    graph: Graph, codes: dict[str, IntArray], engine: sim.Engine, *, trace: bool, quiet: bool
+) -> dict[str, IntArray]:
     rows = len(next(iter(codes.values())))
     with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
         task = bar.add_task("simulate", total=rows)
         return sim.run(graph, codes, engine, trace=trace, progress=lambda n: bar.advance(task, n))
 
 
-def _result(graph: Graph, port: Port, values: IntArray, *, codes: bool, epilogue: bool) -> np.ndarray[Any, Any]:
+def _result(
+    graph: Graph, port: Port, values: IntArray, *, codes: bool, epilogue: bool
+) -> np.ndarray[Any, Any]:
     if codes:
         return port.layout.to_file(values, port.shape)
     real = ports.decode_output(graph, port, values)
@@ -93,9 +106,15 @@ def _write_trace(values: dict[str, IntArray], folder: Path, *, force: bool) -> N
 
 
 def _notes(graph: Graph, x: np.ndarray[Any, Any], port: Port, *, epilogue: bool) -> list[str]:
-    notes = [] if epilogue or not port.epilogue else [f"note: {n} (--epilogue applies it in float)" for n in graph.notes]
+    notes = (
+        []
+        if epilogue or not port.epilogue
+        else [f"note: {n} (--epilogue applies it in float)" for n in graph.notes]
+    )
     source = graph.inputs[0]
     if source.quantizer and source.quantizer.stated and x.dtype.kind == "f":
         off = ports.off_grid(source.quantizer, x)
-        notes.append(f"note: {off:,} of {x.size:,} input values were off the stated grid: rounded half to even, or saturated")
+        notes.append(
+            f"note: {off:,} of {x.size:,} input values were off the stated grid: rounded half to even, or saturated"
+        )
     return notes

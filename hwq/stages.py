@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from hwq import probes, sim
+from hwq.chain import FloatStage, IntegerStage
 from hwq.errors import InputError
 from hwq.hardware import HardwareConfig
 from hwq.ir import Graph
 from hwq.lowering.lower import Lowering
 from hwq.ops import OPS
 from hwq.rounding import FloatArray, IntArray
-from hwq.chain import FloatStage, IntegerStage
 
 Rows = list[tuple[str, dict[str, Any]]]
 TIE_ROWS = 32
@@ -35,7 +35,7 @@ class Stage(str, Enum):
 
 def rows_for(graph: Graph, given: Mapping[str, Any] | None, samples: int) -> Rows:
     """Given (or random) rows, then rounding ties at the inputs, then accumulator extremes."""
-    from hwq.emit.testbench import golden_inputs  # noqa: PLC0415
+    from hwq.emit.testbench import golden_inputs
 
     first = given if given is not None else probes.random_rows(graph, samples)
     kind = "given" if given is not None else "random"
@@ -48,7 +48,7 @@ def torch_stage(lowering: Lowering, checkpoint: Path) -> FloatStage:
     """Brevitas in evaluation mode, quantiser by quantiser."""
 
     def run(floats: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        from hwq.frontends import brevitas  # noqa: PLC0415
+        from hwq.frontends import brevitas
 
         x = next(iter(floats.values())).astype(np.float32)
         *quantised, output = brevitas.trace(checkpoint, x)
@@ -71,7 +71,7 @@ def qonnx_stage(lowering: Lowering) -> FloatStage:
     cut = {p.name for p in lowering.graph.outputs}
 
     def run(floats: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        from hwq.frontends import qonnx  # noqa: PLC0415
+        from hwq.frontends import qonnx
 
         wanted = {r.source for r in lowering.resolutions} | cut
         feeds = {name: x.astype(np.float32) for name, x in floats.items()}
@@ -90,16 +90,18 @@ def csim_stage(graph: Graph, project: Path, limit: int = CSIM_MACS) -> IntegerSt
     macs = max(1, sum(OPS[n.op].macs(n.params, graph.tensors[n.output]) for n in graph.nodes))
 
     def run(codes: Mapping[str, IntArray]) -> Mapping[str, IntArray]:
-        from hwq.emit import csim  # noqa: PLC0415
+        from hwq.emit import csim
 
         return csim.run_codes(project, graph, codes)
 
     return IntegerStage(run, max(1, limit // macs))
 
 
-def emitted(graph: Graph, config: HardwareConfig, folder: Path, golden: Mapping[str, IntArray] | None = None) -> Path:
+def emitted(
+    graph: Graph, config: HardwareConfig, folder: Path, golden: Mapping[str, IntArray] | None = None
+) -> Path:
     """Write the project of a graph and return its folder."""
-    from hwq.emit import generate  # noqa: PLC0415
+    from hwq.emit import generate
 
     generate(graph, config, dict(golden) if golden else None).write(folder)
     return folder

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from hwq import boards, runs, stages
+from hwq.chain import FloatStage, IntegerStage, Verification, verify
 from hwq.errors import InputError
 from hwq.frontends import load
 from hwq.hardware import Io, configure
@@ -18,7 +19,6 @@ from hwq.lowering.lower import Lowering
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
 from hwq.stages import Stage
-from hwq.chain import FloatStage, IntegerStage, Verification, verify
 
 _UNROLLED_WEIGHTS = 20_000
 """Networks with more weights are compiled as streams only: io_parallel C++ of theirs takes g++ too long."""
@@ -127,11 +127,15 @@ def parse_stages(names: Sequence[str] | None, lowering: Lowering, checkpoint: Pa
     if Stage.QONNX in chosen and not lowering.graph.source_path:
         raise InputError("the qonnx stage runs the .onnx file: give that instead of the .hwq graph")
     if Stage.TORCH in chosen and (checkpoint is None or not lowering.graph.source_path):
-        raise InputError("the torch stage needs the .onnx file and its training checkpoint: give --checkpoint")
+        raise InputError(
+            "the torch stage needs the .onnx file and its training checkpoint: give --checkpoint"
+        )
     return chosen
 
 
-def float_stages(lowering: Lowering, chosen: Sequence[Stage], checkpoint: Path | None) -> dict[str, FloatStage]:
+def float_stages(
+    lowering: Lowering, chosen: Sequence[Stage], checkpoint: Path | None
+) -> dict[str, FloatStage]:
     """PyTorch and the QONNX executor, where chosen."""
     found: dict[str, FloatStage] = {}
     if Stage.TORCH in chosen and checkpoint:
@@ -151,7 +155,9 @@ def _integer_stages(
         weights = sum(n.params.weight.size for n in graph.nodes if isinstance(n.params, (Dense, Conv)))
         for io in (Io.PARALLEL, Io.STREAM) if weights <= _UNROLLED_WEIGHTS else (Io.STREAM,):
             config = configure(graph, boards.load(_SIM_BOARD), io=io)
-            found[f"csim {io.value}"] = stages.csim_stage(graph, stages.emitted(graph, config, scratch / io.value))
+            found[f"csim {io.value}"] = stages.csim_stage(
+                graph, stages.emitted(graph, config, scratch / io.value)
+            )
     return found
 
 

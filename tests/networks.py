@@ -26,12 +26,18 @@ class Net:
 
     def node(self, op: str, inputs: list[str], domain: str = "", **attributes: Any) -> str:
         name = f"{op}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [f"{name}_out"], name=name, domain=domain, **attributes))
+        self.nodes.append(
+            helper.make_node(op, inputs, [f"{name}_out"], name=name, domain=domain, **attributes)
+        )
         return f"{name}_out"
 
-    def quant(self, x: str, scale: Any, bits: int, *, signed: int = 1, narrow: int = 0, mode: str = "ROUND") -> str:
+    def quant(
+        self, x: str, scale: Any, bits: int, *, signed: int = 1, narrow: int = 0, mode: str = "ROUND"
+    ) -> str:
         inputs = [x, self.constant(scale), self.constant(0.0), self.constant(float(bits))]
-        return self.node("Quant", inputs, "qonnx.custom_op.general", signed=signed, narrow=narrow, rounding_mode=mode)
+        return self.node(
+            "Quant", inputs, "qonnx.custom_op.general", signed=signed, narrow=narrow, rounding_mode=mode
+        )
 
     def weight(self, codes: Any, scale: Any = 0.5, bits: int = 4) -> str:
         values = np.asarray(codes, dtype=np.float32) * np.float32(scale)
@@ -58,7 +64,9 @@ def mlp(rng_seed: int = 0, *, power_of_two: bool = True) -> onnx.ModelProto:
     x = net.node("MatMul", [x, net.weight(rng.integers(-3, 4, (6, 5)), step)])
     x = net.node("Relu", [x])
     x = net.quant(x, step, 3, signed=0)
-    x = net.node("Gemm", [x, net.weight(rng.integers(-3, 4, (3, 5)), step), net.constant([0.5, -1.0, 0.1])], transB=1)
+    x = net.node(
+        "Gemm", [x, net.weight(rng.integers(-3, 4, (3, 5)), step), net.constant([0.5, -1.0, 0.1])], transB=1
+    )
     return net.model(x)
 
 

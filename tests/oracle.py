@@ -51,7 +51,7 @@ class Root:
 
     def floor(self) -> int:
         """Largest integer not above the value."""
-        k = floor(float(self.r) + float(self.s) * float(self.v) ** 0.5)
+        k: int = floor(float(self.r) + float(self.s) * float(self.v) ** 0.5)
         while (self + Fraction(-k)).sign() < 0:
             k -= 1
         while (self + Fraction(-k - 1)).sign() >= 0:
@@ -165,7 +165,9 @@ def _max_pool(x: Array, attributes: dict[str, Any]) -> Array:
     return out
 
 
-def _batch_norm(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, attributes: dict[str, Any]) -> Array:
+def _batch_norm(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, attributes: dict[str, Any]
+) -> Array:
     out = np.empty(x.shape, dtype=object)
     epsilon = Fraction(float(np.float32(attributes.get("epsilon", 1e-5))))
     for i in np.ndindex(x.shape):
@@ -193,7 +195,7 @@ def evaluate(model: onnx.ModelProto, x: Array) -> Array:
         attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
         values[node.output[0]] = _apply(node.op_type, [values[i] for i in node.input], attributes)
     out = values[model.graph.output[0].name]
-    return np.vectorize(lambda v: v.nearest_float(), otypes=[float])(out)
+    return np.asarray(np.vectorize(lambda v: v.nearest_float(), otypes=[float])(out))
 
 
 def _apply(op: str, xs: list[Array], attributes: dict[str, Any]) -> Array:

@@ -30,7 +30,9 @@ class Maker:
         """A node; its output."""
         name = f"{op.lower()}_{len(self.nodes)}"
         domain = "qonnx.custom_op.general" if op in ("Quant", "BipolarQuant") else ""
-        self.nodes.append(helper.make_node(op, inputs, [f"{name}_out"], name=name, domain=domain, **attributes))
+        self.nodes.append(
+            helper.make_node(op, inputs, [f"{name}_out"], name=name, domain=domain, **attributes)
+        )
         return f"{name}_out"
 
     def scale(self, *shape: int) -> Any:
@@ -51,7 +53,7 @@ class Maker:
         inputs = [self.constant(values), self.constant(scale), self.constant(0.0), self.constant(float(bits))]
         return self.node("Quant", inputs, signed=1, narrow=int(self.rng.integers(2)), rounding_mode="ROUND")
 
-    def activation(self, x: str, channels: int, rank: int) -> str:
+    def activation(self, x: str) -> str:
         """A quantiser of an activation, per tensor; seldom bipolar."""
         if self.rng.random() < 0.15:
             return self.node("BipolarQuant", [x, self.constant(self.scale())])
@@ -69,8 +71,17 @@ class Maker:
         choice = self.rng.integers(4)
         if choice == 0:
             gamma = self.rng.choice([-1.5, -0.25, 0.0, 0.5, 1.0, 2.0], channels)
-            parameters = (gamma, self.rng.normal(size=channels), self.rng.normal(size=channels), self.rng.uniform(0, 4, channels))
-            x = self.node("BatchNormalization", [x, *(self.constant(p) for p in parameters)], epsilon=float(np.float32(1e-5)))
+            parameters = (
+                gamma,
+                self.rng.normal(size=channels),
+                self.rng.normal(size=channels),
+                self.rng.uniform(0, 4, channels),
+            )
+            x = self.node(
+                "BatchNormalization",
+                [x, *(self.constant(p) for p in parameters)],
+                epsilon=float(np.float32(1e-5)),
+            )
         elif choice == 1:
             x = self.node("Mul", [x, self.constant(self.rng.choice([-1.0, -0.5, 0.25, 1.0], shape))])
             x = self.node("Add", [x, self.constant(self.rng.integers(-4, 5, shape) / 2)])
@@ -84,7 +95,7 @@ def random_model(seed: int) -> tuple[onnx.ModelProto, np.ndarray[Any, np.dtype[n
     maker = Maker(seed)
     convolutional = bool(maker.rng.integers(2))
     shape: tuple[int, ...] = (2, 5, 5) if convolutional else (6,)
-    x = maker.activation("x", shape[0], len(shape) + 1)
+    x = maker.activation("x")
     for _ in range(int(maker.rng.integers(1, 3)) if convolutional else 0):
         x, shape = _conv_layer(maker, x, shape)
     if convolutional:
@@ -92,7 +103,7 @@ def random_model(seed: int) -> tuple[onnx.ModelProto, np.ndarray[Any, np.dtype[n
         shape = (int(np.prod(shape)),)
     for _ in range(int(maker.rng.integers(0, 3))):
         x, shape = _dense_layer(maker, x, shape[0], int(maker.rng.integers(2, 6)))
-        x = maker.activation(maker.between(x, shape[0], 2), shape[0], 2)
+        x = maker.activation(maker.between(x, shape[0], 2))
     x, shape = _dense_layer(maker, x, shape[0], 3)
     if maker.rng.integers(2):
         x = maker.node("Mul", [x, maker.constant(maker.scale())])
@@ -115,7 +126,9 @@ def random_model(seed: int) -> tuple[onnx.ModelProto, np.ndarray[Any, np.dtype[n
 def _dense_layer(maker: Maker, x: str, n_in: int, n_out: int) -> tuple[str, tuple[int, ...]]:
     if maker.rng.integers(2):
         weight = maker.weights((n_out, n_in), (n_out, 1))
-        inputs = [x, weight] + ([maker.constant(maker.rng.normal(size=n_out))] if maker.rng.integers(2) else [])
+        inputs = [x, weight] + (
+            [maker.constant(maker.rng.normal(size=n_out))] if maker.rng.integers(2) else []
+        )
         return maker.node("Gemm", inputs, transB=1), (n_out,)
     return maker.node("MatMul", [x, maker.weights((n_in, n_out), (1, n_out))]), (n_out,)
 
@@ -129,13 +142,21 @@ def _conv_layer(maker: Maker, x: str, shape: tuple[int, ...]) -> tuple[str, tupl
     if size < 1:
         return x, shape
     weight = maker.weights((channels, shape[0] // groups, kernel, kernel), (channels, 1, 1, 1))
-    inputs = [x, weight] + ([maker.constant(maker.rng.normal(size=channels))] if maker.rng.integers(2) else [])
+    inputs = [x, weight] + (
+        [maker.constant(maker.rng.normal(size=channels))] if maker.rng.integers(2) else []
+    )
     y = maker.node(
-        "Conv", inputs, group=groups, pads=[pad] * 4, strides=[stride] * 2, kernel_shape=[kernel] * 2, dilations=[1, 1]
+        "Conv",
+        inputs,
+        group=groups,
+        pads=[pad] * 4,
+        strides=[stride] * 2,
+        kernel_shape=[kernel] * 2,
+        dilations=[1, 1],
     )
     out: tuple[int, ...] = (channels, size, size)
     y = maker.between(y, channels, 4)
     if size > 1 and maker.rng.random() < 0.3:
         y = maker.node("MaxPool", [y], kernel_shape=[2, 2], strides=[1, 1])
         out = (channels, size - 1, size - 1)
-    return maker.activation(y, channels, 4), out
+    return maker.activation(y), out

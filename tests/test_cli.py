@@ -74,7 +74,9 @@ def test_model_without_quantiser(tmp_path: Path) -> None:
 
 def test_unsupported_operator_is_named_with_its_node(tmp_path: Path) -> None:
     net = Net([4])
-    path = write(net.model(net.node("Einsum", [net.quant("x", 0.5, 4)], equation="ij->ij")), tmp_path / "e.onnx")
+    path = write(
+        net.model(net.node("Einsum", [net.quant("x", 0.5, 4)], equation="ij->ij")), tmp_path / "e.onnx"
+    )
     said = refused("lower", path)
     assert "node 'Einsum_1' (Einsum)" in said
     assert "supported are: Add, BatchNormalization" in said
@@ -130,7 +132,9 @@ def test_external_data_outside_the_folder(tmp_path: Path) -> None:
     secret.write_bytes(bytes(64))
     net = Net([4])
     out = net.quant("x", 0.5, 4)
-    tensor = TensorProto(name="leak", data_type=TensorProto.FLOAT, dims=[16], data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(
+        name="leak", data_type=TensorProto.FLOAT, dims=[16], data_location=TensorProto.EXTERNAL
+    )
     tensor.external_data.add(key="location", value="../secret.bin")
     net.constants.append(tensor)
     folder = tmp_path / "model"
@@ -182,7 +186,9 @@ def test_wrong_input_arrays(tmp_path: Path, model: Path, array: Any, message: st
 
 def test_pickled_arrays_are_refused(tmp_path: Path, model: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    assert "is not a plain .npy array" in refused("simulate", model, "-i", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    assert "is not a plain .npy array" in refused(
+        "simulate", model, "-i", tmp_path / "x.npy", "-o", tmp_path / "y.npy"
+    )
 
 
 def test_simulate_writes_values_codes_and_trace(tmp_path: Path, model: Path) -> None:
@@ -193,7 +199,10 @@ def test_simulate_writes_values_codes_and_trace(tmp_path: Path, model: Path) -> 
     fast, plain = np.load(tmp_path / "numpy.npy"), np.load(tmp_path / "reference.npy")
     assert fast.dtype == np.float64
     assert np.array_equal(fast, plain)
-    assert hwq("simulate", model, "-i", x, "-o", tmp_path / "c.npy", "--codes", "--trace", tmp_path / "t")[0] == 0
+    assert (
+        hwq("simulate", model, "-i", x, "-o", tmp_path / "c.npy", "--codes", "--trace", tmp_path / "t")[0]
+        == 0
+    )
     assert np.load(tmp_path / "c.npy").dtype == np.int64
     names = (tmp_path / "t" / "tensors.txt").read_text().split()[1::2]
     assert "Quant_4_out" in names
@@ -216,7 +225,9 @@ def test_softmax_is_cut_and_applied_only_when_asked(tmp_path: Path) -> None:
 
 def test_values_off_the_stated_grid_are_counted(tmp_path: Path) -> None:
     net = Net([2])
-    path = write(net.model(net.quant(net.node("MatMul", ["x", net.weight(np.eye(2))]), 0.5, 4)), tmp_path / "raw.onnx")
+    path = write(
+        net.model(net.quant(net.node("MatMul", ["x", net.weight(np.eye(2))]), 0.5, 4)), tmp_path / "raw.onnx"
+    )
     data = rows(tmp_path / "x.npy", np.array([[0.25, 0.3]], np.float32))
     code, said = hwq("simulate", path, "-i", data, "-o", tmp_path / "y.npy", "--input-type", "fixed<6,3>")
     assert code == 0
@@ -242,7 +253,11 @@ def test_illegal_reuse_names_layer_and_legal_ones(tmp_path: Path, model: Path) -
 
 @pytest.mark.parametrize(
     ("option", "value", "names"),
-    [("--io", "serial", "parallel, stream"), ("--strategy", "fast", "latency, resource"), ("--backend", "x", "vitis")],
+    [
+        ("--io", "serial", "parallel, stream"),
+        ("--strategy", "fast", "latency, resource"),
+        ("--backend", "x", "vitis"),
+    ],
 )
 def test_unknown_choices_list_the_known(model: Path, option: str, value: str, names: str) -> None:
     assert f"choose one of {names}" in refused("estimate", model, option, value)
@@ -332,7 +347,18 @@ def test_catalogues_as_json(words: tuple[str, ...]) -> None:
 def test_every_command_has_help() -> None:
     code, said = hwq("--help")
     assert code == 0
-    names = ("demo", "train", "lower", "simulate", "verify", "generate", "estimate", "report", "boards", "doctor")
+    names = (
+        "demo",
+        "train",
+        "lower",
+        "simulate",
+        "verify",
+        "generate",
+        "estimate",
+        "report",
+        "boards",
+        "doctor",
+    )
     for name in names:
         assert name in said
         assert hwq(name, "--help")[0] == 0

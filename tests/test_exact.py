@@ -60,15 +60,18 @@ def definition(mode: Rounding, x: Fraction) -> int:
         return low
     half = (rest > Fraction(1, 2)) - (rest < Fraction(1, 2))
     positive = x > 0
-    return low + {
-        Rounding.HALF_EVEN: half > 0 or (half == 0 and low % 2 == 1),
-        Rounding.FLOOR: False,
-        Rounding.CEIL: True,
-        Rounding.AWAY: positive,
-        Rounding.TOWARD_ZERO: not positive,
-        Rounding.HALF_AWAY: half > 0 or (half == 0 and positive),
-        Rounding.HALF_TOWARD_ZERO: half > 0 or (half == 0 and not positive),
-    }[mode]
+    return (
+        low
+        + {
+            Rounding.HALF_EVEN: half > 0 or (half == 0 and low % 2 == 1),
+            Rounding.FLOOR: False,
+            Rounding.CEIL: True,
+            Rounding.AWAY: positive,
+            Rounding.TOWARD_ZERO: not positive,
+            Rounding.HALF_AWAY: half > 0 or (half == 0 and positive),
+            Rounding.HALF_TOWARD_ZERO: half > 0 or (half == 0 and not positive),
+        }[mode]
+    )
 
 
 @pytest.mark.parametrize("mode", list(Rounding))

@@ -71,7 +71,9 @@ def run(words: list[object], folder: Path) -> str:
 def test_wheel_finds_its_boards_and_templates_from_another_folder(installed: Path, tmp_path: Path) -> None:
     where = run([installed.parent / "python", "-c", "import hwq; print(hwq.__file__)"], tmp_path)
     assert str(installed.parent.parent) in where
-    assert {"pynq-z2", "xcvu13p"} <= {b["name"] for b in json.loads(run([installed, "boards", "--json"], tmp_path))}
+    assert {"pynq-z2", "xcvu13p"} <= {
+        b["name"] for b in json.loads(run([installed, "boards", "--json"], tmp_path))
+    }
     model = write(mlp(), tmp_path / "mlp.onnx")
     run([installed, "generate", model, "-o", tmp_path / "project", "--board", "kv260"], tmp_path)
     assert (tmp_path / "project" / "firmware" / "nnet_utils" / "hwq_requant.h").is_file() or list(
@@ -82,4 +84,7 @@ def test_wheel_finds_its_boards_and_templates_from_another_folder(installed: Pat
 
 def test_editable_install_finds_them_too(tmp_path: Path) -> None:
     code = "from hwq.files import data_dir; print(data_dir('boards'), data_dir('hls_templates'))"
-    assert run([sys.executable, "-c", code], tmp_path).split() == [str(ROOT / "boards"), str(ROOT / "hls_templates")]
+    assert run([sys.executable, "-c", code], tmp_path).split() == [
+        str(ROOT / "boards"),
+        str(ROOT / "hls_templates"),
+    ]

@@ -11,11 +11,11 @@ import pytest
 
 import hwq
 from hwq import probes, sim, stages
+from hwq.chain import IntegerStage, verify
 from hwq.errors import CheckFailed
 from hwq.frontends import load
 from hwq.lowering.lower import Lowering
 from hwq.rounding import IntArray
-from hwq.chain import IntegerStage, verify
 from tests.networks import Net, mlp, write
 
 
@@ -88,7 +88,9 @@ def shifted(lowering: Lowering, change: float) -> Any:
     return broken
 
 
-@pytest.mark.parametrize(("change", "why"), [(-2.0, "from the boundary"), (0.4, "not on the quantiser's grid")])
+@pytest.mark.parametrize(
+    ("change", "why"), [(-2.0, "from the boundary"), (0.4, "not on the quantiser's grid")]
+)
 def test_a_float_stage_that_is_wrong_gets_no_certificate(lowering: Lowering, change: float, why: str) -> None:
     result = verify(lowering, rows(lowering), float_stages={"torch": shifted(lowering, change)})
     (stage,) = result.stages
@@ -145,8 +147,14 @@ def test_certificates_do_not_cover_a_threshold_that_is_off_by_one(tmp_path: Path
     graph = lowering.graph
     index = next(i for i, n in enumerate(graph.nodes) if n.op in ("threshold", "requant"))
     node = graph.nodes[index]
-    moved = replace(node.params, thresholds=node.params.thresholds + 1) if node.op == "threshold" else replace(node.params, add=node.params.add - (1 << node.params.shift) // 2)
-    broken = replace(graph, nodes=(*graph.nodes[:index], replace(node, params=moved), *graph.nodes[index + 1 :]))
+    moved = (
+        replace(node.params, thresholds=node.params.thresholds + 1)
+        if node.op == "threshold"
+        else replace(node.params, add=node.params.add - (1 << node.params.shift) // 2)
+    )
+    broken = replace(
+        graph, nodes=(*graph.nodes[:index], replace(node, params=moved), *graph.nodes[index + 1 :])
+    )
     result = verify(
         Lowering(broken, lowering.resolutions),
         rows(lowering),

@@ -1,0 +1,1 @@
+"""What `hwq bench` measures."""

@@ -24,9 +24,11 @@ def load(path: str | Path, input_type: str | None = None) -> Lowering:
         raise InputError(f"{file}: no such file")
     if file.suffix == ".hwq":
         if grid:
-            raise InputError("--input-type belongs to the lowering of an .onnx file; a .hwq graph has its input grid already")
+            raise InputError(
+                "--input-type belongs to the lowering of an .onnx file; a .hwq graph has its input grid already"
+            )
         return Lowering(ir.load(file), ())
-    from hwq.frontends import qonnx  # noqa: PLC0415
+    from hwq.frontends import qonnx
 
     lowering = lower(qonnx.read(file), grid)
     return replace(lowering, graph=replace(lowering.graph, source_path=str(file)))

@@ -64,8 +64,8 @@ def parse(data: bytes, path: Path) -> RealGraph:
 
 
 def _decode(data: bytes, path: Path) -> Any:
-    import onnx  # noqa: PLC0415
-    from google.protobuf.message import DecodeError  # noqa: PLC0415
+    import onnx
+    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load_model_from_string(data)
@@ -79,14 +79,16 @@ def _decode(data: bytes, path: Path) -> Any:
 
 
 def _array(tensor: Any, path: Path) -> np.ndarray[Any, Any]:
-    import onnx  # noqa: PLC0415
-    from onnx import numpy_helper  # noqa: PLC0415
+    import onnx
+    from onnx import numpy_helper
 
     count = 1
     for dim in tensor.dims:
         count *= dim
     if count > MAX_ELEMENTS or any(d < 0 for d in tensor.dims):
-        raise InputError(f"{path}: constant '{tensor.name}' has {count} elements; at most {MAX_ELEMENTS} are read")
+        raise InputError(
+            f"{path}: constant '{tensor.name}' has {count} elements; at most {MAX_ELEMENTS} are read"
+        )
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         _check_external(tensor, path)
     try:
@@ -104,9 +106,13 @@ def _check_external(tensor: Any, path: Path) -> None:
     folder = path.parent.resolve()
     target = (folder / location).resolve()
     if not location or not target.is_relative_to(folder) or not target.is_file():
-        raise InputError(f"{path}: constant '{tensor.name}' lies in '{location}', which is no file in the model's folder")
+        raise InputError(
+            f"{path}: constant '{tensor.name}' lies in '{location}', which is no file in the model's folder"
+        )
     if target.stat().st_size > MAX_FILE_BYTES:
-        raise InputError(f"{path}: external data '{location}' is larger than {MAX_FILE_BYTES >> 30} GiB; refused")
+        raise InputError(
+            f"{path}: external data '{location}' is larger than {MAX_FILE_BYTES >> 30} GiB; refused"
+        )
 
 
 def _constant_value(proto: Any, node: RealNode, path: Path) -> np.ndarray[Any, Any]:
@@ -117,11 +123,13 @@ def _constant_value(proto: Any, node: RealNode, path: Path) -> np.ndarray[Any, A
         if key in node.attributes:
             kind = np.float32 if "float" in key else np.int64
             return np.asarray(node.attributes[key], dtype=kind)
-    raise UnsupportedModel(node.name, "Constant", "holds no dense tensor", "export constants as dense tensors")
+    raise UnsupportedModel(
+        node.name, "Constant", "holds no dense tensor", "export constants as dense tensors"
+    )
 
 
 def _node(proto: Any, position: int) -> RealNode:
-    import onnx  # noqa: PLC0415
+    import onnx
 
     name = proto.name or f"{proto.op_type}_{position}"
     if proto.domain not in (*_STANDARD, *QUANT_DOMAINS):
@@ -142,8 +150,14 @@ def _node(proto: Any, position: int) -> RealNode:
 
 def _port(value: Any, path: Path) -> RealPort:
     dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
-    if len(dims) < 2 or any(not 0 < d <= MAX_ELEMENTS for d in dims[1:]) or np.prod(dims[1:], dtype=float) > MAX_ELEMENTS:
-        raise InputError(f"{path}: input '{value.name}' has the shape {dims}; after the batch, sizes must be fixed and sane")
+    if (
+        len(dims) < 2
+        or any(not 0 < d <= MAX_ELEMENTS for d in dims[1:])
+        or np.prod(dims[1:], dtype=float) > MAX_ELEMENTS
+    ):
+        raise InputError(
+            f"{path}: input '{value.name}' has the shape {dims}; after the batch, sizes must be fixed and sane"
+        )
     return RealPort(value.name, tuple(dims[1:]))
 
 
@@ -170,14 +184,18 @@ def _sort(nodes: list[RealNode], known: set[str], path: Path) -> tuple[RealNode,
                 heapq.heappush(ready, reader)
     if len(order) != len(nodes):
         stuck = next(n for n, count in zip(nodes, missing, strict=True) if count)
-        raise InputError(f"{path}: node '{stuck.name}' ({stuck.op}) reads a tensor that nothing makes, or the graph is cyclic")
+        raise InputError(
+            f"{path}: node '{stuck.name}' ({stuck.op}) reads a tensor that nothing makes, or the graph is cyclic"
+        )
     return tuple(order)
 
 
 # --- qonnx's executor, a stage of `hwq verify` ----------------------------------------------------
 
 
-def execute(path: Path, feeds: Mapping[str, np.ndarray[Any, Any]], wanted: set[str]) -> dict[str, np.ndarray[Any, Any]]:
+def execute(
+    path: Path, feeds: Mapping[str, np.ndarray[Any, Any]], wanted: set[str]
+) -> dict[str, np.ndarray[Any, Any]]:
     """Run the file in float32 with qonnx, one batch.
 
     Args:
@@ -185,18 +203,20 @@ def execute(path: Path, feeds: Mapping[str, np.ndarray[Any, Any]], wanted: set[s
         feeds: Float32 inputs by name, batch first.
         wanted: Tensors to return beside the outputs.
     """
-    import onnx  # noqa: PLC0415
-    from qonnx.core.modelwrapper import ModelWrapper  # noqa: PLC0415
-    from qonnx.core.onnx_exec import execute_onnx  # noqa: PLC0415
-    from qonnx.transformation.change_batchsize import ChangeBatchSize  # noqa: PLC0415
-    from qonnx.transformation.infer_shapes import InferShapes  # noqa: PLC0415
+    import onnx
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.transformation.change_batchsize import ChangeBatchSize
+    from qonnx.transformation.infer_shapes import InferShapes
 
     logging.getLogger("onnxruntime").setLevel(logging.ERROR)
     model = ModelWrapper(onnx.load(path))
     batch = len(next(iter(feeds.values())))
     model = model.transform(InferShapes()).transform(ChangeBatchSize(batch)).transform(InferShapes())
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Output shapes disagree")  # shapes that the file does not state
+        warnings.filterwarnings(
+            "ignore", message="Output shapes disagree"
+        )  # shapes that the file does not state
         context = execute_onnx(model, dict(feeds), return_full_exec_context=True)
     outputs = {o.name for o in model.graph.output}
     return {name: np.asarray(context[name]) for name in wanted | outputs}

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from hwq.errors import UnsupportedModel
-from hwq.exact import ExactArray
 from hwq.ir import IntType, Layout, Node, Port, Real, Tensor
 from hwq.lowering.pending import Steps, direction, scale_by
 from hwq.lowering.requant import Form
@@ -77,7 +76,13 @@ class Builder:
         return name
 
     def add(
-        self, op: str, name: str, inputs: tuple[str, ...], params: Any, source: str | None = None, real: Real | None = None
+        self,
+        op: str,
+        name: str,
+        inputs: tuple[str, ...],
+        params: Any,
+        source: str | None = None,
+        real: Real | None = None,
     ) -> str:
         """A node; returns the name of its output.
 
@@ -87,7 +92,9 @@ class Builder:
         try:
             shape, interval = OPS[op].infer(params, *(self.tensors[t] for t in inputs))
         except ValueError as error:
-            raise UnsupportedModel(name, op, str(error), "check the shapes and bit widths of the model") from error
+            raise UnsupportedModel(
+                name, op, str(error), "check the shapes and bit widths of the model"
+            ) from error
         unique = self._unique(name)
         output = self._unique(source or f"{unique}.out")
         self.tensors[output] = Tensor(output, shape, interval, source, real)
@@ -132,5 +139,3 @@ class Builder:
         self.nodes[index] = replace(node, params=params)
         self.tensors[node.output] = replace(self.tensors[node.output], shape=shape, type=interval)
         self._remember_bounds(self.nodes[index])
-
-

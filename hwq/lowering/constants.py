@@ -43,7 +43,7 @@ def _pow(_attributes: Attributes, base: Array, exponent: Array) -> Array:
         raise ValueError(f"exponent {float(power):g}; supported are 0.5, 1 and 2")
     exact = _objects(base.astype(np.float64))
     if power == Fraction(1, 2):
-        return np.vectorize(lambda v: Surd.sqrt(v.rational()), otypes=[object])(exact)
+        return np.asarray(np.vectorize(lambda v: Surd.sqrt(v.rational()), otypes=[object])(exact))
     return exact if power == 1 else np.asarray(exact * exact)
 
 
@@ -71,7 +71,7 @@ def _squeeze(attributes: Attributes, data: Array, *rest: Array) -> Array:
 
 
 def _transpose(attributes: Attributes, data: Array) -> Array:
-    return data.transpose(attributes.get("perm", tuple(reversed(range(data.ndim)))))
+    return np.transpose(data, attributes.get("perm", tuple(reversed(range(data.ndim)))))
 
 
 def _reshape(_attributes: Attributes, data: Array, shape: Array) -> Array:
@@ -100,7 +100,9 @@ FOLDS: dict[str, Callable[..., Array]] = {
 _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
 
 
-def fold(op: str, attributes: Attributes, inputs: list[Constant | QuantizedConstant]) -> Constant | QuantizedConstant:
+def fold(
+    op: str, attributes: Attributes, inputs: list[Constant | QuantizedConstant]
+) -> Constant | QuantizedConstant:
     """The constant that an operator makes of constants.
 
     Raises:

@@ -25,7 +25,9 @@ class InputType:
     def quantizer(self) -> Quantizer:
         """Rounding half to even and saturation to the grid."""
         step = np.array([2.0 ** (self.integer_bits - self.width)])
-        lo, hi = (-(2 ** (self.width - 1)), 2 ** (self.width - 1) - 1) if self.signed else (0, 2**self.width - 1)
+        lo, hi = (
+            (-(2 ** (self.width - 1)), 2 ** (self.width - 1) - 1) if self.signed else (0, 2**self.width - 1)
+        )
         return Quantizer(step, 0, lo, hi, Rounding.HALF_EVEN)
 
 
@@ -45,4 +47,6 @@ def parse(text: str) -> InputType:
         whole = bits if kind == "int" else int(integer_bits or 0)
         if 1 <= bits <= 32 and -64 <= whole <= 64 and (kind == "fixed") == (integer_bits is not None):
             return InputType(bits, whole, not unsigned)
-    raise InputError(f"--input-type '{text}': give fixed<W,I>, ufixed<W,I>, int<W> or uint<W> with W from 1 to 32 bits")
+    raise InputError(
+        f"--input-type '{text}': give fixed<W,I>, ufixed<W,I>, int<W> or uint<W> with W from 1 to 32 bits"
+    )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hwq.errors import InputError, UnsupportedModel
-from hwq.exact import exact_array
+from hwq.exact import Surd, exact_array
 from hwq.ir import Graph, Port, Real, check
 from hwq.lowering import constants, products, quantize
 from hwq.lowering.builder import Builder, Resolution
@@ -110,7 +110,9 @@ class _Walk:
         """Whether every path from a raw input meets a quantiser before anything but affine operators."""
         readers = [n for n in self.real.nodes if tensor in n.inputs and n.op != "Shape"]
         simple = ("Mul", "Add", "Sub", "Div", "Reshape", "Flatten", "Identity", "Cast", "BatchNormalization")
-        return all(n.op in QUANTIZERS or (n.op in simple and self._is_quantised(n.outputs[0])) for n in readers)
+        return all(
+            n.op in QUANTIZERS or (n.op in simple and self._is_quantised(n.outputs[0])) for n in readers
+        )
 
     def _visit(self, node: RealNode) -> None:
         inputs = [self.values[t] if t else None for t in node.inputs]
@@ -123,7 +125,9 @@ class _Walk:
             return
         if node.op not in HANDLERS:
             supported = ", ".join(sorted(HANDLERS))
-            raise UnsupportedModel(node.name, node.op, "this operator is not supported", f"supported are: {supported}")
+            raise UnsupportedModel(
+                node.name, node.op, "this operator is not supported", f"supported are: {supported}"
+            )
         value = HANDLERS[node.op](self, node, inputs)
         if isinstance(value, Pending):
             value = replace(value, exclusive=value.exclusive and self.uses[node.outputs[0]] == 1)
@@ -139,11 +143,15 @@ class _Walk:
     def _output(self, port: RealPort) -> Port:
         value = self.values.get(port.name)
         if not isinstance(value, Pending):
-            raise InputError(f"output '{port.name}' does not depend on a quantised input: there is no integer graph for it")
+            raise InputError(
+                f"output '{port.name}' does not depend on a quantised input: there is no integer graph for it"
+            )
         affine = compose(value.steps)
         if affine is None:
             reason = "is the network's output, after a non-linear operator, and is not quantised"
-            raise UnsupportedModel(port.name, "output", reason, "end the network with a linear layer or a quantiser")
+            raise UnsupportedModel(
+                port.name, "output", reason, "end the network with a linear layer or a quantiser"
+            )
         tensor = self.builder.tensors[value.tensor]
         known = tensor.real
         if known is None:
@@ -151,7 +159,9 @@ class _Walk:
         elif not _same(known, Real(*affine)):
             reason = "and another tensor share their integers under different scales"
             raise UnsupportedModel(port.name, "output", reason, "quantise this output on its own")
-        return Port(value.tensor, port.name, value.shape, value.layout, epilogue=self.epilogues.get(port.name, ""))
+        return Port(
+            value.tensor, port.name, value.shape, value.layout, epilogue=self.epilogues.get(port.name, "")
+        )
 
 
 def _same(a: Real, b: Real) -> bool:
@@ -166,7 +176,9 @@ Inputs = list[Any]
 
 def _flow(node: RealNode, value: Value | None) -> Flow:
     if not isinstance(value, (Raw, Pending)):
-        raise UnsupportedModel(node.name, node.op, "its first operand is a constant", "fold it before the export")
+        raise UnsupportedModel(
+            node.name, node.op, "its first operand is a constant", "fold it before the export"
+        )
     return value
 
 
@@ -178,7 +190,9 @@ def _parameter(node: RealNode, value: Value | None, flow: Flow) -> Any:
     array = per_channel(value.exact() if isinstance(value, QuantizedConstant) else value.values, flow)
     if array is None:
         cure = "use one number a tensor or a channel"
-        raise UnsupportedModel(node.name, node.op, f"its constant varies inside a channel of {flow.shape}", cure)
+        raise UnsupportedModel(
+            node.name, node.op, f"its constant varies inside a channel of {flow.shape}", cure
+        )
     return array
 
 
@@ -209,7 +223,9 @@ def _gemm(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     x, weight = products.operands(node, inputs[0], inputs[1])
     attributes = node.attributes
     if attributes.get("transA", 0):
-        raise UnsupportedModel(node.name, node.op, "transposes the batch axis (transA)", "export without transA")
+        raise UnsupportedModel(
+            node.name, node.op, "transposes the batch axis (transA)", "export without transA"
+        )
     if attributes.get("transB", 0):
         turned = constants.fold("Transpose", {}, [weight])
         weight = turned if isinstance(turned, QuantizedConstant) else weight
@@ -231,7 +247,9 @@ def _batch_norm(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     column = (size,) + (1,) * (len(flow.shape) - 1)
     raw = [v.exact() if isinstance(v, QuantizedConstant) else v.values for v in inputs[1:5]]
     if any(a.size != size for a in raw):
-        raise UnsupportedModel(node.name, node.op, f"parameters do not fit {size} channels", "check the export")
+        raise UnsupportedModel(
+            node.name, node.op, f"parameters do not fit {size} channels", "check the export"
+        )
     arrays = [per_channel(a.reshape(column), flow) for a in raw]
     epsilon = Fraction(float(node.attributes.get("epsilon", np.float32(1e-5))))
     gamma, beta, mean, variance = (np.asarray(a) for a in arrays)
@@ -262,7 +280,7 @@ def _reversed(node: RealNode, first: Constant | QuantizedConstant, second: Value
 
 
 def _divide_by(values: Any) -> Step:
-    inverse = [constants.Surd.of(v if values.dtype == object else float(v)).inverse() for v in values]
+    inverse = [Surd.of(v if values.dtype == object else float(v)).inverse() for v in values]
     return scale_by(exact_array(inverse))
 
 
@@ -282,9 +300,13 @@ def _identity(_walk: _Walk, _node: RealNode, inputs: Inputs) -> Value:
 def _softmax(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     flow = _flow(node, inputs[0])
     if node.outputs[0] not in {p.name for p in walk.real.outputs} or walk.uses[node.outputs[0]] > 1:
-        raise UnsupportedModel(node.name, node.op, "stands inside the network", "a Softmax is possible only at the end")
+        raise UnsupportedModel(
+            node.name, node.op, "stands inside the network", "a Softmax is possible only at the end"
+        )
     if len(flow.shape) != 1 or node.attributes.get("axis", -1) not in (-1, 1):
-        raise UnsupportedModel(node.name, node.op, f"over an axis of {flow.shape}", "apply it to a vector of classes")
+        raise UnsupportedModel(
+            node.name, node.op, f"over an axis of {flow.shape}", "apply it to a vector of classes"
+        )
     walk.notes.append(f"final {node.op} '{node.name}' is cut: the output is its input")
     walk.epilogues[node.outputs[0]] = node.op
     return flow
@@ -293,21 +315,34 @@ def _softmax(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
 def _max_pool(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     x, attributes = _flow(node, inputs[0]), node.attributes
     if isinstance(x, Raw) or len(x.shape) != 3:
-        raise UnsupportedModel(node.name, node.op, "needs a quantised (channels, height, width) tensor", products.QUANTIZE_CURE)
+        raise UnsupportedModel(
+            node.name, node.op, "needs a quantised (channels, height, width) tensor", products.QUANTIZE_CURE
+        )
     kernel = tuple(attributes["kernel_shape"])
     strides, dilations = tuple(attributes.get("strides", (1, 1))), tuple(attributes.get("dilations", (1, 1)))
     if len(kernel) != 2 or attributes.get("ceil_mode", 0) or attributes.get("storage_order", 0):
-        raise UnsupportedModel(node.name, node.op, "ceil_mode, storage_order or not 2-D", "pool in 2-D with ceil_mode=False")
+        raise UnsupportedModel(
+            node.name, node.op, "ceil_mode, storage_order or not 2-D", "pool in 2-D with ceil_mode=False"
+        )
     pads = products.resolve_pads(node, x.shape[1:], kernel, strides, dilations)
     x = walk.builder.rise(x, node.name)
     output = walk.builder.add("max_pool", node.name, (x.tensor,), MaxPool(kernel, strides, pads, dilations))
     h, w, c = walk.builder.tensors[output].shape
-    return replace(x, tensor=output, shape=(c, h, w), graph_shape=(h, w, c), layout=channels_last((c, h, w))[1], exclusive=False)
+    return replace(
+        x,
+        tensor=output,
+        shape=(c, h, w),
+        graph_shape=(h, w, c),
+        layout=channels_last((c, h, w))[1],
+        exclusive=False,
+    )
 
 
 def _flatten(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     if node.attributes.get("axis", 1) != 1:
-        raise UnsupportedModel(node.name, node.op, "flattens along another axis than 1", "use torch.flatten(x, 1)")
+        raise UnsupportedModel(
+            node.name, node.op, "flattens along another axis than 1", "use torch.flatten(x, 1)"
+        )
     flow = _flow(node, inputs[0])
     return _to_shape(walk, node, flow, (prod(flow.shape),))
 
@@ -333,7 +368,9 @@ def _to_shape(walk: _Walk, node: RealNode, flow: Flow, shape: tuple[int, ...]) -
         return flow
     if isinstance(flow, Raw):
         if channels(flow.steps) > 1:
-            raise UnsupportedModel(node.name, node.op, "reshapes after per-channel constants", "reshape first")
+            raise UnsupportedModel(
+                node.name, node.op, "reshapes after per-channel constants", "reshape first"
+            )
         graph_shape, layout = channels_last(shape)
         return replace(flow, shape=shape, graph_shape=graph_shape, layout=layout)
     if len(shape) == 1:
@@ -347,7 +384,9 @@ def _to_shape(walk: _Walk, node: RealNode, flow: Flow, shape: tuple[int, ...]) -
 def _rearranged(walk: _Walk, node: RealNode, flow: Pending, shape: tuple[int, ...]) -> Value:
     """Back to the file's order, then to the new shape with its channels last."""
     if channels(flow.steps) > 1:
-        raise UnsupportedModel(node.name, node.op, "reshapes a tensor with per-channel constants", products.QUANTIZE_CURE)
+        raise UnsupportedModel(
+            node.name, node.op, "reshapes a tensor with per-channel constants", products.QUANTIZE_CURE
+        )
     builder, tensor = walk.builder, flow.tensor
     moved = tuple(flow.layout.view[a] for a in flow.layout.axes)
     tensor = builder.add("reshape", f"{node.name}.unfold", (tensor,), Reshape(moved))

@@ -114,7 +114,9 @@ class BatchNorm:
         return _sign(self.gamma)
 
     def take(self, index: IntArray) -> BatchNorm:
-        gamma, beta, mean, variance = (_take(v, index) for v in (self.gamma, self.beta, self.mean, self.variance))
+        gamma, beta, mean, variance = (
+            _take(v, index) for v in (self.gamma, self.beta, self.mean, self.variance)
+        )
         return BatchNorm(gamma, beta, mean, variance, self.epsilon)
 
     def channels(self) -> int:
@@ -144,7 +146,9 @@ class Relu:
 Steps = tuple[Step, ...]
 
 
-def evaluate(steps: Steps, x: FloatArray, magnitude: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+def evaluate(
+    steps: Steps, x: FloatArray, magnitude: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Float64 value and magnitude of all steps at integer points x, (channels or 1, points)."""
     y, magnitude = x, np.abs(x) if magnitude is None else magnitude
     for step in steps:

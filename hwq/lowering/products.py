@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from hwq.errors import UnsupportedModel
@@ -26,7 +24,9 @@ def operands(node: RealNode, x: Value, weight: Value) -> tuple[Pending, Quantize
         cure = "state the grid of the input, for example --input-type fixed<16,6>, or " + QUANTIZE_CURE
         raise UnsupportedModel(node.name, node.op, f"reads the unquantised network input '{x.port}'", cure)
     if not isinstance(x, Pending):
-        raise UnsupportedModel(node.name, node.op, "its first operand is a constant", "put the constant second")
+        raise UnsupportedModel(
+            node.name, node.op, "its first operand is a constant", "put the constant second"
+        )
     if isinstance(weight, Constant):
         cure = "use a layer with a weight quantiser (qnn.QuantLinear, qnn.QuantConv2d)"
         raise UnsupportedModel(node.name, node.op, "its weights are not quantised", cure)
@@ -40,11 +40,15 @@ def input_scale(node: RealNode, x: Pending) -> tuple[Surd, Surd]:
     """Exact scale and offset of an activation that enters a product; one for all channels."""
     affine = compose(x.steps)
     if affine is None:
-        raise UnsupportedModel(node.name, node.op, "its input passes a non-linear operator unquantised", QUANTIZE_CURE)
+        raise UnsupportedModel(
+            node.name, node.op, "its input passes a non-linear operator unquantised", QUANTIZE_CURE
+        )
     scale, offset = affine
     if len(scale) > 1 or len(offset) > 1:
         cure = "use per-tensor scales for activations that enter a matrix product or convolution"
-        raise UnsupportedModel(node.name, node.op, "its input has a scale or offset of its own a channel", cure)
+        raise UnsupportedModel(
+            node.name, node.op, "its input has a scale or offset of its own a channel", cure
+        )
     return at(scale, 0), at(offset, 0)
 
 
@@ -55,8 +59,8 @@ def _output_scale(node: RealNode, weight: QuantizedConstant, axis: int) -> Exact
     if rows.size and not (rows == rows[:, :1]).all():
         cure = "use one weight scale a tensor or an output channel"
         raise UnsupportedModel(node.name, node.op, "its weight scale varies along the inputs", cure)
-    column = rows[:, 0]
-    return column[:1].copy() if (column == column[0]).all() else column.copy()
+    column: ExactArray = rows[:1, 0] if (rows[:, 0] == rows[0, 0]).all() else rows[:, 0]
+    return np.array(column)
 
 
 def _product_steps(scale: Surd, offset: Surd, weight_scale: ExactArray, sums: IntArray) -> Steps:
@@ -79,12 +83,19 @@ def _bias_step(node: RealNode, bias: Value | None, channels: int) -> Steps:
     values = bias.exact() if isinstance(bias, QuantizedConstant) else bias.values
     flat = values.ravel() if values.dtype == object else values.ravel().astype(np.float64)
     if flat.size not in (1, channels):
-        raise UnsupportedModel(node.name, node.op, f"bias of {flat.size} for {channels} channels", "fix the shape")
+        raise UnsupportedModel(
+            node.name, node.op, f"bias of {flat.size} for {channels} channels", "fix the shape"
+        )
     return (shift_by(flat),)
 
 
 def dense(
-    builder: Builder, node: RealNode, x: Pending, weight: QuantizedConstant, bias: Value | None = None, gain: float = 1.0
+    builder: Builder,
+    node: RealNode,
+    x: Pending,
+    weight: QuantizedConstant,
+    bias: Value | None = None,
+    gain: float = 1.0,
 ) -> Pending:
     """``gain · x @ W + bias`` with W (n_in, n_out) in file order."""
     scale, offset = input_scale(node, x)
@@ -105,7 +116,9 @@ def dense(
     return Pending(output, shape, builder.tensors[output].shape, layout, steps, exclusive=True)
 
 
-def conv(builder: Builder, node: RealNode, x: Pending, weight: QuantizedConstant, bias: Value | None) -> Pending:
+def conv(
+    builder: Builder, node: RealNode, x: Pending, weight: QuantizedConstant, bias: Value | None
+) -> Pending:
     """2-D convolution, file weights (out, in / groups, kernel_h, kernel_w)."""
     if len(x.shape) != 3 or weight.codes.ndim != 4:
         reason = f"a {len(x.shape) - 1}-D convolution"
@@ -118,7 +131,13 @@ def conv(builder: Builder, node: RealNode, x: Pending, weight: QuantizedConstant
     if offset != 0 and any(pads):
         cure = "quantise the activation with a zero point instead, or do without padding"
         raise UnsupportedModel(node.name, node.op, "pads an activation whose zero is no integer code", cure)
-    params = Conv(np.ascontiguousarray(weight.codes.transpose(2, 3, 1, 0)), strides, pads, dilations, attributes.get("group", 1))
+    params = Conv(
+        np.ascontiguousarray(weight.codes.transpose(2, 3, 1, 0)),
+        strides,
+        pads,
+        dilations,
+        attributes.get("group", 1),
+    )
     output = builder.add("conv", node.name, (x.tensor,), params)
     h, w, channels = builder.tensors[output].shape
     steps = _product_steps(scale, offset, _output_scale(node, weight, 0), weight.codes.sum(axis=(1, 2, 3)))
@@ -138,7 +157,9 @@ def resolve_pads(node: RealNode, size: Shape, kernel: Shape, strides: Shape, dil
     if mode == "VALID":
         return 0, 0, 0, 0
     if mode not in ("SAME_UPPER", "SAME_LOWER"):
-        raise UnsupportedModel(node.name, node.op, f"auto_pad '{mode}'", "use NOTSET, VALID, SAME_UPPER or SAME_LOWER")
+        raise UnsupportedModel(
+            node.name, node.op, f"auto_pad '{mode}'", "use NOTSET, VALID, SAME_UPPER or SAME_LOWER"
+        )
     before, after = [0, 0], [0, 0]
     for i in (0, 1):
         span = dilations[i] * (kernel[i] - 1) + 1
@@ -146,5 +167,3 @@ def resolve_pads(node: RealNode, size: Shape, kernel: Shape, strides: Shape, dil
         small, large = total // 2, total - total // 2
         before[i], after[i] = (small, large) if mode == "SAME_UPPER" else (large, small)
     return before[0], before[1], after[0], after[1]
-
-

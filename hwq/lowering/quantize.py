@@ -22,7 +22,10 @@ from hwq.ops.requant import Requant
 from hwq.rounding import FloatArray, IntArray, Rounding, near_boundary, round_exact, round_float
 
 MAX_ACTIVATION_BITS = 12
-_MODES = {m.value: m for m in Rounding} | {"HALF_EVEN": Rounding.HALF_EVEN, "ROUND_TO_ZERO": Rounding.TOWARD_ZERO}
+_MODES = {m.value: m for m in Rounding} | {
+    "HALF_EVEN": Rounding.HALF_EVEN,
+    "ROUND_TO_ZERO": Rounding.TOWARD_ZERO,
+}
 
 
 def code_range(bits: int, *, signed: bool, narrow: bool) -> tuple[int, int]:
@@ -57,7 +60,9 @@ def read_quantizer(
     if zero.size == 0 or not (zero == zero.flat[0]).all() or float(zero.flat[0]) % 1:
         raise refuse("its zero point is not one integer", "use one integer zero point a tensor")
     if bits.size != 1 or bits.item() % 1 or not 1 <= bits.item() <= 32:
-        raise refuse(f"its bit width {bits.ravel()[:4]} is not an integer from 1 to 32", "round the learned bit width")
+        raise refuse(
+            f"its bit width {bits.ravel()[:4]} is not an integer from 1 to 32", "round the learned bit width"
+        )
     mode = node.attributes.get("rounding_mode", "ROUND")
     if mode.upper() not in _MODES:
         raise refuse(f"rounding mode '{mode}' is unknown", f"use one of {', '.join(_MODES)}")
@@ -68,7 +73,9 @@ def read_quantizer(
     return lambda step: Quantizer(step, offset, lo, hi, _MODES[mode.upper()]), parameters[0]
 
 
-def quantize_constant(constant: Constant, quantizer: Quantizer, scale: np.ndarray[Any, Any]) -> QuantizedConstant:
+def quantize_constant(
+    constant: Constant, quantizer: Quantizer, scale: np.ndarray[Any, Any]
+) -> QuantizedConstant:
     """Integers of a constant: clamp, then round, of the exact quotient."""
     values = constant.values.astype(np.float64)
     step = np.broadcast_to(scale.astype(np.float64), values.shape)
@@ -95,12 +102,16 @@ def _encode_exactly(quotient: Fraction, quantizer: Quantizer) -> int:
     return round_exact(quantizer.rounding, clamped)
 
 
-def quantize_input(builder: Builder, value: Raw, quantizer: Quantizer, node: RealNode, *, stated: bool = False) -> Pending:
+def quantize_input(
+    builder: Builder, value: Raw, quantizer: Quantizer, node: RealNode, *, stated: bool = False
+) -> Pending:
     """A network input and its quantiser become an input port."""
     affine = compose(value.steps)
     if affine is None:
         cure = "let the input go straight, or through scale and offset only, into its quantiser"
-        raise UnsupportedModel(node.name, node.op, "the network input passes a non-linear operator before it", cure)
+        raise UnsupportedModel(
+            node.name, node.op, "the network input passes a non-linear operator before it", cure
+        )
     host = InputQuantizer(*affine, quantizer.step, quantizer.zero, quantizer.lo, quantizer.hi, quantizer.rounding,
                           bipolar=quantizer.bipolar, stated=stated)  # fmt: skip
     port = Port(value.port, value.port, value.port_shape, value.layout, host)
@@ -109,7 +120,9 @@ def quantize_input(builder: Builder, value: Raw, quantizer: Quantizer, node: Rea
     tensor = builder.add_input(port, interval, value.graph_shape, source, Real(quantizer.step, np.zeros(1)))
     if not stated:
         builder.resolutions.append(
-            Resolution(node.outputs[0], node.name, tensor, None, value.steps, quantizer, value.shape, value.layout)
+            Resolution(
+                node.outputs[0], node.name, tensor, None, value.steps, quantizer, value.shape, value.layout
+            )
         )
     return Pending(tensor, value.shape, value.graph_shape, value.layout, (scale_by(quantizer.step),))
 
@@ -132,7 +145,18 @@ def resolve(builder: Builder, value: Pending, quantizer: Quantizer, node: RealNo
         op = "requant" if isinstance(form.params, Requant) else "threshold"
         tensor = builder.add(op, node.name, (value.tensor,), form.params, source, real)
     builder.resolutions.append(
-        Resolution(source, node.name, tensor, value.tensor, value.steps, quantizer, value.shape, value.layout, form, table)
+        Resolution(
+            source,
+            node.name,
+            tensor,
+            value.tensor,
+            value.steps,
+            quantizer,
+            value.shape,
+            value.layout,
+            form,
+            table,
+        )
     )
     return replace(value, tensor=tensor, steps=(scale_by(quantizer.step),), exclusive=False)
 
@@ -152,7 +176,7 @@ def step_of(node: RealNode, scale: np.ndarray[Any, Any], value: Flow) -> ExactAr
     step = per_channel(scale, value)
     if step is None:
         cure = "use one scale a tensor or a channel"
-        raise UnsupportedModel(node.name, node.op, f"its scale of shape {scale.shape} varies inside a channel", cure)
+        raise UnsupportedModel(
+            node.name, node.op, f"its scale of shape {scale.shape} varies inside a channel", cure
+        )
     return step
-
-

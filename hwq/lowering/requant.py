@@ -64,10 +64,18 @@ def levels(thresholds: IntArray, base: int, lo: IntArray, hi: IntArray) -> Level
     n, k = thresholds.shape
     low, high = np.broadcast_to(lo[:, None], (n, k)), np.broadcast_to(hi[:, None], (n, k))
     code = np.broadcast_to(base + 1 + np.arange(k), (n, k))
-    return Levels(code, np.maximum(thresholds, low), thresholds <= high, np.minimum(thresholds - 1, high), thresholds > low)
+    return Levels(
+        code,
+        np.maximum(thresholds, low),
+        thresholds <= high,
+        np.minimum(thresholds - 1, high),
+        thresholds > low,
+    )
 
 
-def synthesise(thresholds: IntArray, base: int, step: int, interval: IntType, lo: IntArray, hi: IntArray) -> Form:
+def synthesise(
+    thresholds: IntArray, base: int, step: int, interval: IntType, lo: IntArray, hi: IntArray
+) -> Form:
     """The cheapest form that equals the table; the compare tree always does.
 
     Args:
@@ -186,8 +194,8 @@ def _simplest(lowest: IntArray, highest: IntArray) -> IntArray:
 
 def _proof(params: Requant, found: Levels) -> int:
     """Number of points checked; 0 if one of them differs from the table."""
-    above = apply(params, found.at_least.T).T >= found.code
-    under = apply(params, found.below.T).T < found.code
+    above = found.code <= apply(params, found.at_least.T).T
+    under = found.code > apply(params, found.below.T).T
     if not (above | ~found.has_least).all() or not (under | ~found.has_below).all():
         return 0
     return int(found.has_least.sum() + found.has_below.sum())
@@ -206,7 +214,7 @@ def _describe(params: Requant) -> str:
 def _cost(params: Requant, interval: IntType) -> float:
     """Adders of the constant multiplier (non-zero digits), the summand, the rounding and the saturation."""
     width = interval.bits + int(params.mult.max()).bit_length()
-    digits = max(bin(3 * int(m) ^ int(m)).count("1") for m in params.mult)
+    digits = max((3 * int(m) ^ int(m)).bit_count() for m in params.mult)
     adders = max(digits - 1, 0) + bool(params.add.any())
     rounding = (params.shift / 4 + (width - params.shift)) if params.half_even and params.shift else 0.0
     saturation = max(width - params.shift, 1)

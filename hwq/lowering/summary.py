@@ -44,15 +44,26 @@ def _port(graph: Graph, port: Port) -> dict[str, Any]:
 
 def _input(graph: Graph, port: Port) -> dict[str, Any]:
     interval = graph.tensors[port.tensor].type
-    return {**_port(graph, port), "lo": interval.lo, "hi": interval.hi, "quantizer": describe_quantizer(port.quantizer)}
+    return {
+        **_port(graph, port),
+        "lo": interval.lo,
+        "hi": interval.hi,
+        "quantizer": describe_quantizer(port.quantizer),
+    }
 
 
 def describe_quantizer(quantizer: InputQuantizer | None) -> str:
     """One line on how real inputs become codes."""
     if quantizer is None:
         return "codes only"
-    steps = ", ".join(f"{float(s):g}" for s in quantizer.step[:3]) + (", ..." if len(quantizer.step) > 3 else "")
-    kind = "sign" if quantizer.bipolar else f"{quantizer.rounding.name.lower().replace('_', ' ')}, {quantizer.lo}..{quantizer.hi}"
+    steps = ", ".join(f"{float(s):g}" for s in quantizer.step[:3]) + (
+        ", ..." if len(quantizer.step) > 3 else ""
+    )
+    kind = (
+        "sign"
+        if quantizer.bipolar
+        else f"{quantizer.rounding.name.lower().replace('_', ' ')}, {quantizer.lo}..{quantizer.hi}"
+    )
     origin = "stated by --input-type" if quantizer.stated else "from the file"
     return f"scale {steps}; {kind}; {origin}"
 

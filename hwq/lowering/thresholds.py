@@ -85,7 +85,7 @@ class _Search:
         """Whether the level is reached at each active point (channels, levels)."""
         value, magnitude = evaluate(self.steps, point.astype(np.float64))
         distance = value - self.target
-        result = np.broadcast_to(distance > 0, point.shape).copy()
+        result: BoolArray = np.broadcast_to(distance > 0, point.shape).copy()
         close = np.abs(distance) <= BAND * (magnitude + np.abs(self.target))
         for c, k in np.argwhere(close & active):
             result[c, k] = self._reaches_exactly(int(c), int(k), int(point[c, k]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class QuantizedConstant:
         """The real numbers: float64 where the product is one, else fractions."""
         codes, scale = np.broadcast_arrays(self.codes, self.scale.astype(np.float64))
         if np.abs(codes).max(initial=0) < 2**29 and self.scale.dtype == np.float32:
-            return codes * scale
+            return np.asarray(codes * scale)
         flat = [int(q) * Fraction(float(s)) for q, s in zip(codes.ravel(), scale.ravel(), strict=True)]
         out = np.empty(len(flat), dtype=object)
         out[:] = flat
@@ -79,8 +79,8 @@ class Pending:
     exclusive: bool = False
 
 
-Flow = Union[Raw, Pending]
-Value = Union[Constant, QuantizedConstant, Raw, Pending]
+Flow = Raw | Pending
+Value = Constant | QuantizedConstant | Raw | Pending
 
 
 def channels_last(shape: Shape) -> tuple[Shape, Layout]:

@@ -51,7 +51,8 @@ def run(params: Conv, x: IntArray) -> IntArray:
     per_group, c_out = params.weight.shape[2:]
     taps = view.transpose(0, 1, 2, 4, 5, 3).reshape(n, h, w, -1, params.groups, per_group)
     weight = params.weight.reshape(-1, per_group, params.groups, c_out // params.groups)
-    return np.einsum("nhwkgc,kcgo->nhwgo", taps, weight, optimize=True).reshape(n, h, w, c_out)
+    sums = np.einsum("nhwkgc,kcgo->nhwgo", taps, weight, optimize=True)
+    return np.asarray(sums).reshape(n, h, w, c_out)
 
 
 def macs(params: Conv, out: Tensor) -> int:

@@ -36,10 +36,14 @@ def apply(params: Requant, x: IntArray) -> IntArray:
 def infer(params: Requant, x: Tensor) -> tuple[tuple[int, ...], IntType]:
     if {params.mult.size, params.add.size} - {1, x.shape[-1]}:
         raise ValueError(f"requant of {params.mult.size} channels reads a tensor of shape {x.shape}")
-    worst = int(np.abs(params.mult).max()) * max(abs(x.type.lo), abs(x.type.hi)) + int(np.abs(params.add).max())
+    worst = int(np.abs(params.mult).max()) * max(abs(x.type.lo), abs(x.type.hi)) + int(
+        np.abs(params.add).max()
+    )
     if worst >= 2**62:
         raise ValueError(f"requant product may reach {worst}, beyond 62 bits")
-    ends = np.stack([apply(params, np.full(params.mult.size, v, dtype=np.int64)) for v in (x.type.lo, x.type.hi)])
+    ends = np.stack(
+        [apply(params, np.full(params.mult.size, v, dtype=np.int64)) for v in (x.type.lo, x.type.hi)]
+    )
     return x.shape, IntType(int(ends.min()), int(ends.max()))
 
 
@@ -72,6 +76,13 @@ def emit(params: Requant, site: Site) -> tuple[HlsLayer, ...]:
     return (HlsLayer("HwqRequant", attributes, site.output.shape, types, {"mult": mult, "add": add}),)
 
 
-
-
-SPEC = OpSpec("requant", Requant, infer, run, no_macs, emit=emit, cost=cost, source="Jacob et al. 2018, sec. 2.2, exact here by proof")
+SPEC = OpSpec(
+    "requant",
+    Requant,
+    infer,
+    run,
+    no_macs,
+    emit=emit,
+    cost=cost,
+    source="Jacob et al. 2018, sec. 2.2, exact here by proof",
+)

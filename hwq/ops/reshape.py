@@ -34,4 +34,6 @@ def emit(params: Reshape, site: Site) -> tuple[HlsLayer, ...]:
     return (reshape_layer(params.shape, site),)
 
 
-SPEC = OpSpec("reshape", Reshape, infer, run, no_macs, emit=emit, cost=law.reshape, source="ONNX Reshape, Flatten")
+SPEC = OpSpec(
+    "reshape", Reshape, infer, run, no_macs, emit=emit, cost=law.reshape, source="ONNX Reshape, Flatten"
+)

@@ -61,4 +61,13 @@ def emit(params: Threshold, site: Site) -> tuple[HlsLayer, ...]:
     return (HlsLayer("HwqThreshold", attributes, site.output.shape, types, {"thresholds": table}),)
 
 
-SPEC = OpSpec("threshold", Threshold, infer, run, no_macs, emit=emit, cost=cost, source="FINN MultiThreshold (Umuroglu et al. 2017, sec. 4.2.2)")
+SPEC = OpSpec(
+    "threshold",
+    Threshold,
+    infer,
+    run,
+    no_macs,
+    emit=emit,
+    cost=cost,
+    source="FINN MultiThreshold (Umuroglu et al. 2017, sec. 4.2.2)",
+)

@@ -42,9 +42,17 @@ def emit(params: Transpose, site: Site) -> tuple[HlsLayer, ...]:
     kept = sorted(moved)
     return (
         reshape_layer(tuple(shape[a] for a in kept), site, suffix="in"),
-        HlsLayer("Transpose", {"perm": [kept.index(a) for a in moved]}, tuple(shape[a] for a in moved), types, suffix="t"),
+        HlsLayer(
+            "Transpose",
+            {"perm": [kept.index(a) for a in moved]},
+            tuple(shape[a] for a in moved),
+            types,
+            suffix="t",
+        ),
         reshape_layer(site.output.shape, site),
     )
 
 
-SPEC = OpSpec("transpose", Transpose, infer, run, no_macs, emit=emit, cost=law.transpose, source="ONNX Transpose")
+SPEC = OpSpec(
+    "transpose", Transpose, infer, run, no_macs, emit=emit, cost=law.transpose, source="ONNX Transpose"
+)

@@ -18,10 +18,13 @@ def out_size(size: Pair, kernel: Pair, strides: Pair, pads: Pads, dilations: Pai
     (4, 4)
     """
     h, w = (
-        (size[i] + pads[i] + pads[i + 2] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1 for i in (0, 1)
+        (size[i] + pads[i] + pads[i + 2] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
+        for i in (0, 1)
     )
     if min(h, w) < 1:
-        raise ValueError(f"a window of {kernel} (dilation {dilations}) does not fit in {size} with pads {pads}")
+        raise ValueError(
+            f"a window of {kernel} (dilation {dilations}) does not fit in {size} with pads {pads}"
+        )
     return h, w
 
 

@@ -20,7 +20,11 @@ _WORTH_A_THREAD = 10_000_000
 
 
 def run(
-    graph: Graph, codes: Mapping[str, IntArray], *, trace: bool = False, progress: Callable[[int], None] | None = None
+    graph: Graph,
+    codes: Mapping[str, IntArray],
+    *,
+    trace: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, IntArray]:
     """Integers in, integers out.
 
@@ -45,7 +49,12 @@ def run(
 
 
 def _run_chunks(
-    plan: Plan, chunks: list[dict[str, Any]], workers: int, *, trace: bool, progress: Callable[[int], None] | None
+    plan: Plan,
+    chunks: list[dict[str, Any]],
+    workers: int,
+    *,
+    trace: bool,
+    progress: Callable[[int], None] | None,
 ) -> list[dict[str, IntArray]]:
     """One BLAS thread a worker: BLAS's own threads collapse when another process shares the machine."""
     parts = []

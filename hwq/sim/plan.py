@@ -105,7 +105,8 @@ def _conv(params: Conv, weight: Array) -> Kernel:
     kh, kw, per_group, c_out = weight.shape
     groups, per_out = params.groups, c_out // params.groups
     flat = [
-        np.ascontiguousarray(weight[..., g * per_out : (g + 1) * per_out]).reshape(-1, per_out) for g in range(groups)
+        np.ascontiguousarray(weight[..., g * per_out : (g + 1) * per_out]).reshape(-1, per_out)
+        for g in range(groups)
     ]
 
     def run(x: Array) -> Array:
@@ -113,9 +114,10 @@ def _conv(params: Conv, weight: Array) -> Kernel:
         n, h, w = view.shape[:3]
         taps = view.transpose(0, 1, 2, 4, 5, 3)
         if groups == 1:
-            return (taps.reshape(n * h * w, -1) @ flat[0]).reshape(n, h, w, c_out)
+            return np.asarray(taps.reshape(n * h * w, -1) @ flat[0]).reshape(n, h, w, c_out)
         parts = [
-            taps[..., g * per_group : (g + 1) * per_group].reshape(n * h * w, -1) @ flat[g] for g in range(groups)
+            taps[..., g * per_group : (g + 1) * per_group].reshape(n * h * w, -1) @ flat[g]
+            for g in range(groups)
         ]
         return np.concatenate(parts, axis=1).reshape(n, h, w, c_out)
 

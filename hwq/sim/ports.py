@@ -27,10 +27,14 @@ def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> None:
     if x.dtype.kind in "iu":
         interval = graph.tensors[port.tensor].type
         if x.min() < interval.lo or x.max() > interval.hi:
-            raise InputError(f"input '{port.name}': integer codes must lie in {interval.lo}..{interval.hi}, got {x.min()}..{x.max()}")
+            raise InputError(
+                f"input '{port.name}': integer codes must lie in {interval.lo}..{interval.hi}, got {x.min()}..{x.max()}"
+            )
         return
     if x.dtype != np.float32:
-        raise InputError(f"input '{port.name}' takes float32 (or integer codes), got {x.dtype}: use x.astype(np.float32)")
+        raise InputError(
+            f"input '{port.name}' takes float32 (or integer codes), got {x.dtype}: use x.astype(np.float32)"
+        )
     if not np.isfinite(x).all():
         row = int(np.argwhere(~np.isfinite(x))[0][0])
         raise InputError(f"input '{port.name}' holds NaN or infinite values, first in row {row}")
@@ -134,8 +138,8 @@ def decode(tensor: Tensor, codes: IntArray) -> FloatArray:
     if tensor.real is None:
         raise InputError(f"tensor '{tensor.name}' has no affine real meaning")
     scale, offset = tensor.real.scale, tensor.real.offset
-    if scale.dtype != object and offset.dtype != object and not offset.any():
-        return codes * scale.astype(np.float64)
+    if object not in (scale.dtype, offset.dtype) and not offset.any():
+        return np.asarray(codes * scale.astype(np.float64))
     many = max(len(scale), len(offset)) > 1
     flat = codes.reshape(-1, codes.shape[-1]) if many else codes.reshape(-1, 1)
     out = np.empty(flat.shape)

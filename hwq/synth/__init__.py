@@ -1,0 +1,1 @@
+"""Vendor tools and their reports."""

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwq.ir import IntType, Tensor
+from hwq.lowering.pending import scale_by, shift_by
 from hwq.lowering.requant import Form, synthesise
 from hwq.lowering.thresholds import NO_TIE, Quantizer, find
-from hwq.lowering.pending import scale_by, shift_by
 from hwq.ops import OPS
 from hwq.ops.requant import Requant
 from hwq.ops.threshold import Threshold
@@ -25,7 +25,7 @@ def apply(form: Form, x: IntArray) -> IntArray:
 def table_values(thresholds: IntArray, base: int, x: IntArray) -> IntArray:
     """(points, channels): base plus the number of thresholds reached."""
     reached = x[:, None, None] >= thresholds[None, :, :]
-    return base + reached.sum(axis=2)
+    return np.asarray(base + reached.sum(axis=2))
 
 
 @settings(max_examples=150, deadline=None)

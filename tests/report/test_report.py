@@ -8,10 +8,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_runs import RUNS, failing_run, good_run, hostile_run, long_run, metrics, oversized_run, save
 
 from hwq.errors import InputError
 from hwq.report import build
+from tests.report.report_runs import (
+    RUNS,
+    failing_run,
+    good_run,
+    hostile_run,
+    long_run,
+    metrics,
+    oversized_run,
+    save,
+)
 
 VOID = {"meta", "link", "br", "line", "rect", "circle", "polyline", "hr", "img"}
 

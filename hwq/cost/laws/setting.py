@@ -119,7 +119,7 @@ def dsp_blocks(a_bits: int, b_bits: int) -> int:
     return math.ceil(wide / 24) * math.ceil(narrow / 17)
 
 
-def built(  # noqa: PLR0913
+def built(
     node: Node,
     path: str,
     *,

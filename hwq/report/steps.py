@@ -49,8 +49,9 @@ def _about_fit(run: Run) -> Iterator[Step]:
     for design in run.estimates:
         if design.fits != "no" or elsewhere:
             continue
-        reuse = _command("estimate", run.model, "--board", design.board, "--reuse", "auto")
-        yield Step(reuse, f"let hwq choose reuse factors so that it fits {design.board}")
+        if design.io != "stream":
+            stream = _command("estimate", run.model, "--board", design.board, "--io", "stream")
+            yield Step(stream, f"streams need far less logic: does it fit {design.board} so?")
         if design.board != LARGE_BOARD:
             larger = _command("estimate", run.model, "--board", LARGE_BOARD)
             yield Step(larger, f"does not fit {design.board}: try a larger board (hwq boards lists them)")
@@ -75,9 +76,7 @@ def _about_hardware(run: Run) -> Iterator[Step]:
             )
             yield Step(f"make -C {path} csim", why)
         elif exact and project.board not in refused:
-            yield Step(
-                f"hwq synth {path}", "synthesise with the installed tools and compare with the estimate"
-            )
+            yield Step(f"make -C {path} csynth", "synthesise with Vitis HLS, where it is installed")
 
 
 def _command(name: str, *arguments: str) -> str:

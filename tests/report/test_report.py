@@ -99,7 +99,7 @@ def test_numbers_of_a_good_run(tmp_path: Path) -> None:
         "Proven at 288 boundary points",
         "3 certified",
         "21,834 (17,467–26,201) of 53,200",
-        "hwq synth project_parallel",
+        "make -C project_parallel csynth",
         "exact on 512 inputs",
         "takes stem_act, body_act",
         "best epoch 38",
@@ -112,7 +112,7 @@ def test_markdown_of_a_good_run(tmp_path: Path) -> None:
     text = build(save(tmp_path, good_run())).markdown()
     assert "| **Verification** | **exact**<br>5 stages match the integers" in text
     assert "| stem | conv | image | 8×8×16 | int9 | \\[−212, 198\\] | 2 | 9 | 9,216 |" in text
-    assert "       hwq synth project_parallel\n" in text
+    assert "       make -C project_parallel csynth\n" in text
     tables = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
     assert len(tables) >= 8
     for table in tables:
@@ -159,7 +159,7 @@ def test_a_design_that_does_not_fit(tmp_path: Path) -> None:
     assert "Cure: raise the reuse factor of body to 4 or more" in text
     commands = [step["command"] for step in json.loads(report.json())["next"]]
     assert "hwq estimate model.onnx --board zcu104" in commands
-    assert not [command for command in commands if command.startswith("hwq synth")]
+    assert not [command for command in commands if command.endswith("csynth")]
 
 
 def test_bars_share_one_scale_and_stay_inside(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_one_epoch_and_a_diverged_loss(tmp_path: Path) -> None:
 
 def test_no_synthesis_before_it_is_exact(tmp_path: Path) -> None:
     commands = [step["command"] for step in json.loads(build(save(tmp_path, failing_run())).json())["next"]]
-    assert not [command for command in commands if command.startswith("hwq synth")]
+    assert not [command for command in commands if command.endswith("csynth")]
 
 
 def test_speed_prefers_a_design_that_fits(tmp_path: Path) -> None:

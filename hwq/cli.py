@@ -68,7 +68,10 @@ BoardName = Annotated[
 ]
 ClockNs = Annotated[float | None, typer.Option(help="Clock period in ns; the board's usual one by default.")]
 IoStyle = Annotated[str, typer.Option("--io", help="parallel (whole tensors as wires) or stream (FIFOs).")]
-Reuse = Annotated[int, typer.Option(help="How often each multiplier is used in turn; 1 is fully unrolled.")]
+Reuse = Annotated[
+    list[str] | None,
+    typer.Option(help="How often each multiplier is used in turn (1: unrolled); N, or LAYER=N, repeatable."),
+]
 StrategyName = Annotated[
     str | None, typer.Option("--strategy", help="latency or resource; by default as --reuse asks.")
 ]
@@ -99,7 +102,7 @@ def _choice(kind: Any, value: str, option: str) -> Any:
 
 def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
     from hwq import boards
-    from hwq.hardware import Backend, Io, Strategy, configure
+    from hwq.hardware import Backend, Io, Strategy, configure, parse_reuse
 
     strategy = options["strategy"]
     return configure(
@@ -108,7 +111,7 @@ def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
         clock_ns=options["clock_ns"],
         io=_choice(Io, options["io"], "--io"),
         strategy=_choice(Strategy, strategy, "--strategy") if strategy else None,
-        reuse=options["reuse"],
+        reuse=parse_reuse(options["reuse"] or ()),
         backend=_choice(Backend, options["backend"], "--backend"),
     )
 
@@ -304,7 +307,7 @@ def generate(
     board: BoardName = "pynq-z2",
     clock_ns: ClockNs = None,
     io: IoStyle = "parallel",
-    reuse: Reuse = 1,
+    reuse: Reuse = None,
     strategy: StrategyName = None,
     backend: BackendName = "vitis",
     input_type: InputType = None,
@@ -343,7 +346,7 @@ def estimate(
     board: BoardName = "pynq-z2",
     clock_ns: ClockNs = None,
     io: IoStyle = "parallel",
-    reuse: Reuse = 1,
+    reuse: Reuse = None,
     strategy: StrategyName = None,
     backend: BackendName = "vitis",
     stage: Annotated[str | None, typer.Option(help="csynth, post_synth or post_route.")] = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -64,16 +64,21 @@ def matrix_shape(node: Node) -> tuple[int, int] | None:
     return None
 
 
-def legal_reuse(n_in: int, n_out: int) -> list[int]:
+def legal_reuse(n_in: int, n_out: int, most: int | None = None) -> list[int]:
     """Reuse factors that hls4ml builds as asked; it changes others to the nearest legal one with only a warning.
+
+    Args:
+        n_in: Inputs of the matrix product.
+        n_out: Outputs.
+        most: Upper limit, where there is one.
 
     Source: hls4ml 1.3.0, fpga_backend.py, `_validate_reuse_factor`.
 
-    >>> legal_reuse(6, 4)
-    [1, 2, 3, 6, 12, 24]
+    >>> legal_reuse(6, 4), legal_reuse(6, 4, most=6)
+    ([1, 2, 3, 6, 12, 24], [1, 2, 3, 6])
     """
-    total = n_in * n_out
-    return [r for r in range(1, total + 1) if _is_legal(r, n_in, n_out)]
+    limit = n_in * n_out if most is None else min(most, n_in * n_out)
+    return [r for r in range(1, limit + 1) if _is_legal(r, n_in, n_out)]
 
 
 def _is_legal(reuse: int, n_in: int, n_out: int) -> bool:
@@ -92,7 +97,7 @@ def configure(
     clock_ns: float | None = None,
     io: Io = Io.PARALLEL,
     strategy: Strategy | None = None,
-    reuse: int = 1,
+    reuse: int | Mapping[str, int] = 1,
     backend: Backend = Backend.VITIS,
 ) -> HardwareConfig:
     """Check the options against the graph.
@@ -102,8 +107,8 @@ def configure(
         board: Where.
         clock_ns: Period; the board's own by default.
         io: Interface and dataflow style.
-        strategy: Latency for a reuse of 1, else Resource, by default.
-        reuse: For every dense and conv layer.
+        strategy: Latency where every reuse is 1, else Resource, by default.
+        reuse: For every dense and conv layer, or by layer; the key ``""`` is for those not named.
         backend: Tool family.
 
     Raises:
@@ -112,19 +117,45 @@ def configure(
     period = clock_ns if clock_ns is not None else 1000.0 / board.clock_mhz
     if not 0.5 <= period <= 1000:
         raise InputError(f"--clock-ns {period:g}: give a period between 0.5 and 1000 ns")
-    shapes = {n.name: s for n in graph.nodes if (s := matrix_shape(n))}
-    for name, (n_in, n_out) in shapes.items():
-        _check_reuse(name, reuse, n_in, n_out)
-    chosen = strategy or (Strategy.LATENCY if reuse == 1 else Strategy.RESOURCE)
-    return HardwareConfig(board, period, io, chosen, dict.fromkeys(shapes, reuse), backend)
+    wanted = dict(reuse) if isinstance(reuse, Mapping) else {"": reuse}
+    default = wanted.pop("", 1)
+    layers = {n.name: n for n in graph.nodes if matrix_shape(n)}
+    if unknown := sorted(set(wanted) - set(layers)):
+        raise InputError(f"--reuse: no layer '{unknown[0]}' with weights; there are {', '.join(layers)}")
+    chosen = {name: wanted.get(name, default) for name in layers}
+    style = strategy or (Strategy.LATENCY if set(chosen.values()) <= {1} else Strategy.RESOURCE)
+    for name, node in layers.items():
+        _check_reuse(node, chosen[name], io, style)
+    return HardwareConfig(board, period, io, style, chosen, backend)
 
 
-def _check_reuse(name: str, reuse: int, n_in: int, n_out: int) -> None:
-    if reuse >= 1 and _is_legal(reuse, n_in, n_out):
+def _check_reuse(node: Node, reuse: int, io: Io, strategy: Strategy) -> None:
+    n_in, n_out = matrix_shape(node) or (1, 1)
+    # hls4ml's io_parallel Resource convolution reads beyond its window when the reuse factor exceeds it.
+    window = isinstance(node.params, Conv) and io is Io.PARALLEL and strategy is Strategy.RESOURCE
+    legal = legal_reuse(n_in, n_out, n_in if window else None)
+    if reuse in legal:
         return
-    legal = legal_reuse(n_in, n_out)
     nearest = sorted(sorted(legal, key=lambda r: (abs(r - reuse), r))[:4])
     raise InputError(
-        f"layer '{name}' ({n_in} inputs x {n_out} outputs): reuse factor {reuse} is not legal; "
-        f"nearest legal ones: {', '.join(map(str, nearest))}"
+        f"layer '{node.name}' ({n_in} inputs x {n_out} outputs): reuse factor {reuse} is not legal; "
+        f"nearest legal ones: {', '.join(map(str, nearest))} (--reuse '{node.name}={nearest[0]}' is for it alone)"
     )
+
+
+def parse_reuse(words: Sequence[str]) -> dict[str, int]:
+    """Reuse factors as typed: ``N`` for all layers, ``LAYER=N`` for one.
+
+    >>> parse_reuse(["4", "/fc/MatMul=8"])
+    {'': 4, '/fc/MatMul': 8}
+
+    Raises:
+        InputError: Not of that form.
+    """
+    found = {}
+    for word in words:
+        layer, _, number = word.rpartition("=")
+        if not number.isdigit() or int(number) < 1:
+            raise InputError(f"--reuse '{word}': give N, or LAYER=N, with N from 1")
+        found[layer] = int(number)
+    return found

@@ -249,6 +249,9 @@ def test_illegal_reuse_names_layer_and_legal_ones(tmp_path: Path, model: Path) -
     assert "layer 'MatMul_2' (6 inputs x 5 outputs): reuse factor 4 is not legal" in said
     assert "nearest legal ones: 1, 2, 3, 6" in said
     assert not (tmp_path / "p").exists()
+    assert "no layer 'conv' with weights; there are MatMul_2, Gemm_6" in refused("estimate", model, "--reuse", "conv=2")
+    assert "give N, or LAYER=N" in refused("estimate", model, "--reuse", "many")
+    assert hwq("estimate", model, "--reuse", "MatMul_2=3", "--reuse", "Gemm_6=5")[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## what `hwq bench` can measure
+bench: $(STAMP)  ## measure the simulator against its peers; results in reports/
 	$(BIN)/hwq bench
 
 clean:  ## remove the environment and build products

@@ -439,6 +439,29 @@ def doctor(quiet: Quiet = False, as_json: Json = False) -> None:
         _show(doctor_table(findings), quiet=quiet)
 
 
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="What to measure: sim.")] = "sim",
+    model: Annotated[
+        Path | None, typer.Option(help="A QONNX file; by default a small digits network.")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Random inputs.", min=1)] = 1000,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("reports"),
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure hwq against its peers, in one run; writes JSON and Markdown."""
+    if name != "sim":
+        raise InputError(f"no benchmark '{name}': there is sim")
+    from hwq.bench.sim import bench as bench_sim
+
+    result = bench_sim(out, model, rows)
+    if as_json:
+        _print_json(result)
+    else:
+        _show((out / "bench-sim.md").read_text(), quiet=quiet)
+
+
 def _print_version(*, wanted: bool) -> None:
     if wanted:
         _show(f"hwq {_version()}")

@@ -249,7 +249,9 @@ def test_illegal_reuse_names_layer_and_legal_ones(tmp_path: Path, model: Path) -
     assert "layer 'MatMul_2' (6 inputs x 5 outputs): reuse factor 4 is not legal" in said
     assert "nearest legal ones: 1, 2, 3, 6" in said
     assert not (tmp_path / "p").exists()
-    assert "no layer 'conv' with weights; there are MatMul_2, Gemm_6" in refused("estimate", model, "--reuse", "conv=2")
+    assert "no layer 'conv' with weights; there are MatMul_2, Gemm_6" in refused(
+        "estimate", model, "--reuse", "conv=2"
+    )
     assert "give N, or LAYER=N" in refused("estimate", model, "--reuse", "many")
     assert hwq("estimate", model, "--reuse", "MatMul_2=3", "--reuse", "Gemm_6=5")[0] == 0
 
@@ -410,3 +412,12 @@ def test_full_disk_is_one_message(tmp_path: Path, model: Path) -> None:
         assert [p.name for p in folder.iterdir()] == ["ballast"]
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_bench_writes_what_it_measured(tmp_path: Path, model: Path) -> None:
+    assert "there is sim" in refused("bench", "nonsense")
+    code, said = hwq("bench", "sim", "--model", model, "--rows", 50, "--out", tmp_path / "r")
+    assert code == 0, said
+    content = json.loads((tmp_path / "r" / "bench-sim.json").read_text())
+    assert [e["engine"] for e in content["engines"]] == ["hwq numpy", "hwq reference", "qonnx, batched"]
+    assert "| hwq numpy |" in (tmp_path / "r" / "bench-sim.md").read_text()

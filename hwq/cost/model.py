@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 RESOURCES = ("lut", "ff", "dsp", "bram18", "uram")
 
@@ -154,6 +157,12 @@ class Estimate:
     ii_cycles: int
     bottleneck: str
     cure: str
+
+    def table(self) -> Group:
+        """For ``rich.print``: layers, totals with bands and bars, the verdict."""
+        from hwq.cost.render import table
+
+        return table(self)
 
     @property
     def fits(self) -> Fits:

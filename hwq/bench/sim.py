@@ -89,8 +89,8 @@ def _markdown(result: Mapping[str, Any]) -> str:
         "",
         (
             f"`hwq bench sim`, hwq {result['hwq']}, {result['model']}, {result['rows']} random rows, "
-            f"{result['cores']} cores ({result['machine']}), Python {result['python']}; medians of {_ROUNDS} interleaved "
-            "rounds; numpy equal to reference in this run."
+            f"{result['cores']} cores ({result['machine']}), Python {result['python']}; medians of {_ROUNDS} "
+            "interleaved rounds; numpy equal to reference in this run."
         ),
         "",
         "| engine | ms a row | rows a second | time against numpy |",

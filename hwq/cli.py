@@ -62,7 +62,7 @@ InputType = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there, if hwq made it.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 BoardName = Annotated[
     str, typer.Option("--board", "-b", help="Board name (see hwq boards) or a board's TOML file.")
 ]

@@ -152,7 +152,7 @@ def _generate(
     golden = sim.encode(lowering.graph, runs.load_array(inputs)[:_GOLDEN_ROWS])
     return [
         {
-            **write_project(lowering.graph, config, out / f"project_{io.value}", golden),
+            **write_project(lowering.graph, config, out / f"project_{io.value}", golden, force=True),
             "path": f"project_{io.value}",
         }
         for io, config in configs.items()

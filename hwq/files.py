@@ -13,6 +13,7 @@ from hwq.errors import InputError
 
 _PACKAGE = Path(__file__).resolve().parent
 MARKER = ".hwq"
+MARKER_TEXT = "made by hwq: --force may replace this folder\n"
 
 
 def data_dir(name: str) -> Path:
@@ -39,32 +40,52 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 
 def check_output_dir(path: Path, *, force: bool) -> None:
-    """Refuse a path that is a file, and a folder that is not empty unless `force` and hwq made it."""
+    """Refuse a path that is a file, and, unless `force`, a folder that is not empty."""
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; give a folder")
-    if not path.is_dir() or not any(path.iterdir()):
-        return
-    if not force:
-        raise InputError(f"folder {path} is not empty: choose another, or pass --force to replace it")
-    if not (path / MARKER).is_file():
-        raise InputError(
-            f"folder {path} was not made by hwq (it has no {MARKER}), so --force does not replace it"
-        )
+    if not force and path.is_dir() and any(path.iterdir()):
+        raise InputError(f"folder {path} is not empty: choose another, or pass --force to write into it")
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a folder is new, empty, or was made by hwq, so that nothing of the user's is lost with it."""
+    return not path.exists() or (path / MARKER).is_file() or not any(path.iterdir())
+
+
+def clear(path: Path, spare: str = "") -> None:
+    """Delete what a folder holds, but for one name, and not the folder itself."""
+    for child in path.iterdir():
+        if child.name != spare:
+            shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
 
 
 @contextmanager
 def staged_dir(path: Path, *, force: bool) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not."""
+    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
+
+    With `force`, what a folder that hwq made holds is replaced; in another, only files of the same names are.
+    """
     check_output_dir(path, force=force)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    stage.chmod(0o755)
-    (stage / MARKER).write_text("made by hwq: --force may replace this folder\n")
+    ours = is_ours(path)
+    place = path if path.is_dir() else path.parent
+    place.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(dir=place, prefix=".hwq-"))
     try:
         yield stage
-        if path.exists():
-            shutil.rmtree(path)
-        stage.rename(path)
+        stage.chmod(0o755)
+        if ours:
+            (stage / MARKER).write_text(MARKER_TEXT)
+        _move(stage, path, replace=ours)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
+
+
+def _move(stage: Path, path: Path, *, replace: bool) -> None:
+    if not path.is_dir():
+        stage.rename(path)
+        return
+    if replace:
+        clear(path, spare=stage.name)
+    shutil.copytree(stage, path, dirs_exist_ok=True)
+    shutil.rmtree(stage)

@@ -20,7 +20,8 @@ MAX_ARRAY_BYTES = 2**34
 def run_folder(model: Path) -> Path | None:
     """The folder of a model file, if hwq made it."""
     folder = model.resolve().parent
-    return folder if (folder / MARKER).is_file() else None
+    known = (folder / MARKER).is_file() or (folder / "metrics.json").is_file()
+    return folder if known else None
 
 
 def checkpoint_of(model: Path) -> Path | None:

@@ -278,9 +278,23 @@ def test_output_folder_that_is_not_empty(tmp_path: Path, model: Path) -> None:
     folder.mkdir()
     (folder / "thesis.txt").write_text("precious")
     assert "is not empty" in refused("generate", model, "-o", folder)
-    assert "was not made by hwq" in refused("generate", model, "-o", folder, "--force")
     assert "is not empty" in refused("demo", "--out", folder)
     assert [p.name for p in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_force_replaces_what_hwq_made_and_spares_the_rest(tmp_path: Path, model: Path) -> None:
+    foreign, ours = tmp_path / "mine", tmp_path / "project"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("precious")
+    for _ in range(2):
+        assert hwq("generate", model, "-o", foreign, "--force", "--io", "stream")[0] == 0
+        assert (foreign / "thesis.txt").read_text() == "precious"
+    assert (foreign / "manifest.json").is_file()
+    assert hwq("generate", model, "-o", ours)[0] == 0
+    (ours / "firmware" / "stale.h").write_text("old")
+    assert hwq("generate", model, "-o", ours, "--force")[0] == 0
+    assert not (ours / "firmware" / "stale.h").exists()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
 def test_missing_compiler_names_the_package(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shlex
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hwq.errors import InputError
-from hwq.files import MARKER, check_output_dir, write_atomic
+from hwq.files import MARKER, MARKER_TEXT, check_output_dir, clear, is_ours, write_atomic
 from hwq.train import TrainResult, checkpoint
 from hwq.train.data import Dataset, load
 from hwq.train.export import export
@@ -60,11 +59,10 @@ def _open_folder(out: Path, recipe: Recipe, *, resume: bool, force: bool) -> dic
     if resume:
         return _last_checkpoint(out, recipe)
     check_output_dir(out, force=force)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MARKER).write_text("made by hwq: --force may replace this folder\n")
-    for child in out.iterdir():
-        if child.name != MARKER:
-            shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+    if is_ours(out):
+        out.mkdir(parents=True, exist_ok=True)
+        clear(out)
+        (out / MARKER).write_text(MARKER_TEXT)
     write_atomic(out / "recipe.json", _json(resolved(recipe)))
     return None
 

@@ -118,10 +118,15 @@ def test_a_folder_with_content_is_refused_and_left_alone(trained: TrainResult, t
     with pytest.raises(InputError, match="is not empty"):
         hwq.train.run("digits-w2a2", trained.folder)
     assert files(trained.folder) == before
+
+
+def test_force_in_a_folder_of_the_user_spares_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(InputError, match="was not made by hwq"):
-        hwq.train.run("digits-w2a2", tmp_path, force=True)
-    assert files(tmp_path) == {"thesis.txt": b"precious"}
+    small = ["train.epochs=1", "model.widths=[8]"]
+    for _ in range(2):
+        result = hwq.train.run("digits-mlp-w2a2", tmp_path, overrides=small, force=True, quiet=True)
+    assert result.model.is_file()
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
 def test_force_replaces_the_old_contents(tmp_path: Path) -> None:

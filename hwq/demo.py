@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def _verify(lowering: Lowering, trained: training.TrainResult, out: Path) -> Ver
     x = runs.load_array(trained.test_inputs)
     integer = {"numpy": stages.numpy_stage(graph)}
     for io in Io:
-        integer[f"csim {io.value}"] = stages.csim_stage(graph, out / f"project_{io.value}")
+        integer[f"csim {io.value}"] = stages.csim_stage(graph, partial(Path, out / f"project_{io.value}"))
     return verify(
         lowering,
         stages.rows_for(graph, {graph.inputs[0].name: x}, 0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from hwq.rounding import FloatArray, IntArray
 
 Rows = list[tuple[str, dict[str, Any]]]
 TIE_ROWS = 32
-CSIM_MACS = 20_000_000_000
-"""Work that C simulation is given by default: some minutes."""
+CSIM_MACS = 2_000_000_000
+"""Work that C simulation is given by default: about a minute."""
 
 
 class Stage(str, Enum):
@@ -85,14 +85,20 @@ def numpy_stage(graph: Graph) -> IntegerStage:
     return IntegerStage(lambda codes: sim.run(graph, codes, sim.Engine.NUMPY, trace=True))
 
 
-def csim_stage(graph: Graph, project: Path, limit: int = CSIM_MACS) -> IntegerStage:
-    """The compiled C++ of a written project, every tensor; on as many rows as `limit` multiplications allow."""
+def csim_stage(graph: Graph, project: Callable[[], Path], limit: int = CSIM_MACS) -> IntegerStage:
+    """The compiled C++ of a project, every tensor; on as many rows as `limit` multiplications allow.
+
+    Args:
+        graph: What the project was generated from.
+        project: Gives its folder, and may write it first.
+        limit: Multiplications.
+    """
     macs = max(1, sum(OPS[n.op].macs(n.params, graph.tensors[n.output]) for n in graph.nodes))
 
     def run(codes: Mapping[str, IntArray]) -> Mapping[str, IntArray]:
         from hwq.emit import csim
 
-        return csim.run_codes(project, graph, codes)
+        return csim.run_codes(project(), graph, codes)
 
     return IntegerStage(run, max(1, limit // macs))
 

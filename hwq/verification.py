@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +151,13 @@ def _integer_stages(
 ) -> dict[str, IntegerStage]:
     found = {"numpy": stages.numpy_stage(graph)} if Stage.NUMPY in chosen else {}
     if Stage.CSIM in chosen and projects:
-        found |= {f"csim {p.name}": stages.csim_stage(graph, p) for p in projects}
+        found |= {f"csim {p.name}": stages.csim_stage(graph, partial(Path, p)) for p in projects}
     elif Stage.CSIM in chosen:
         weights = sum(n.params.weight.size for n in graph.nodes if isinstance(n.params, (Dense, Conv)))
         for io in (Io.PARALLEL, Io.STREAM) if weights <= _UNROLLED_WEIGHTS else (Io.STREAM,):
             config = configure(graph, boards.load(_SIM_BOARD), io=io)
-            found[f"csim {io.value}"] = stages.csim_stage(
-                graph, stages.emitted(graph, config, scratch / io.value)
-            )
+            project = partial(stages.emitted, graph, config, scratch / io.value)
+            found[f"csim {io.value}"] = stages.csim_stage(graph, project)
     return found
 
 

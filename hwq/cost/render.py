@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -42,7 +43,10 @@ def banded(value: Value) -> str:
 def layer_table(estimate: Estimate) -> Table:
     """One line a layer; those outside calibration are marked."""
     table = Table(
-        title=f"Layers, {estimate.stage.value.replace('_', '-')}, value (band)", title_justify="left"
+        title=f"Layers, {estimate.stage.value.replace('_', '-')}, value (band)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
     )
     for heading in ("layer", "code path"):
         table.add_column(heading, overflow="fold")
@@ -66,7 +70,9 @@ def _counts(row: LayerCost) -> list[str]:
 
 def total_table(estimate: Estimate) -> Table:
     """Needs against the board, with a bar: solid to the band's lower end, light to its upper."""
-    table = Table(title=f"{estimate.board} ({estimate.part})", title_justify="left")
+    table = Table(
+        title=f"{estimate.board} ({estimate.part})", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column("resource")
     for heading in ("needed (band)", "available", "used"):
         table.add_column(heading, justify="right")

@@ -15,10 +15,10 @@ from hwq.ir import Graph
 from hwq.rounding import FloatArray
 
 if TYPE_CHECKING:
-    from hwq.chain import Verification
     from hwq.cost import Estimate
     from hwq.emit.project import Project
     from hwq.hardware import HardwareConfig
+    from hwq.results import Verification
 
 Array = np.ndarray[Any, Any]
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hwq import __version__, boards, cost, runs, sim, stages
 from hwq import train as training
-from hwq.chain import Verification, verify
+from hwq.chain import verify
 from hwq.errors import ToolMissing
 from hwq.files import check_output_dir
 from hwq.frontends import load
@@ -23,6 +23,7 @@ from hwq.generation import write_project
 from hwq.hardware import HardwareConfig, Io, configure
 from hwq.lowering.lower import Lowering
 from hwq.lowering.summary import summarise
+from hwq.results import Verification
 from hwq.stages import Stage
 from hwq.train.require import require_training
 from hwq.verification import float_stages

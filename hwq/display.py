@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hwq.boards import Board
-from hwq.chain import Verification
 from hwq.doctor import Finding
+from hwq.results import Verification
 
 _STYLE: dict[str, Any] = {
     "title_justify": "left",

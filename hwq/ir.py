@@ -167,6 +167,7 @@ class Port:
         shape: Its shape in the file, without batch.
         layout: From the file's order to the graph's.
         quantizer: For an input, how real numbers become integers.
+        real: For an output, what its integers mean.
         epilogue: For an output, the float operator that the file applies to it and the graph does not.
     """
 
@@ -175,6 +176,7 @@ class Port:
     shape: tuple[int, ...]
     layout: Layout
     quantizer: InputQuantizer | None = None
+    real: Real | None = None
     epilogue: str = ""
 
 
@@ -199,6 +201,10 @@ class Graph:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+
+    def meaning(self, port: Port) -> Real | None:
+        """What an input's or output's integers mean."""
+        return port.real or self.tensors[port.tensor].real
 
     def producer(self, tensor: str) -> Node | None:
         """The node that makes a tensor; None for an input."""

@@ -86,7 +86,7 @@ def round_float(mode: Rounding, x: FloatArray) -> FloatArray:
     return _FLOAT_ROUND[mode](x)
 
 
-def near_boundary(mode: Rounding, x: FloatArray, band: float) -> BoolArray:
+def near_boundary(mode: Rounding, x: FloatArray, band: FloatArray | float) -> BoolArray:
     """Which values lie within `band` of a place where the mode steps: half-integers, or integers."""
     halves = mode in (Rounding.HALF_EVEN, Rounding.HALF_AWAY, Rounding.HALF_TOWARD_ZERO)
     shifted = x - 0.5 if halves else x

@@ -59,7 +59,8 @@ def torch_stage(lowering: Lowering, checkpoint: Path) -> FloatStage:
                 "they are not of the same network"
             )
         named = {r.source: value for r, (_, value) in zip(wanted, quantised, strict=True)}
-        named[lowering.graph.outputs[0].name] = output[1]
+        if not lowering.graph.outputs[0].epilogue:
+            named[lowering.graph.outputs[0].name] = output[1]
         return {name: value.astype(np.float64) for name, value in named.items()}
 
     return run
@@ -68,14 +69,20 @@ def torch_stage(lowering: Lowering, checkpoint: Path) -> FloatStage:
 def qonnx_stage(lowering: Lowering) -> FloatStage:
     """The file in qonnx's float32 executor."""
     path = Path(lowering.graph.source_path)
-    cut = {p.name for p in lowering.graph.outputs}
+    wanted = {r.source for r in lowering.resolutions} | {r.before for r in lowering.resolutions}
+    wanted |= {view.source for view in lowering.outputs}
 
     def run(floats: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         from hwq.frontends import qonnx
 
-        wanted = {r.source for r in lowering.resolutions} | cut
         feeds = {name: x.astype(np.float32) for name, x in floats.items()}
-        return {n: v.astype(np.float64) for n, v in qonnx.execute(path, feeds, wanted).items()}
+        try:
+            found = qonnx.execute(path, feeds, wanted)
+        except Exception as error:
+            raise InputError(
+                f"qonnx's executor cannot run {path}: {error}\n  verify without it: --stages numpy,csim"
+            ) from error
+        return {n: v.astype(np.float64) for n, v in found.items()}
 
     return run
 

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from hwq import boards, runs, stages
-from hwq.chain import FloatStage, IntegerStage, Verification, verify
+from hwq.chain import FloatStage, IntegerStage, verify
 from hwq.errors import InputError
 from hwq.frontends import load
 from hwq.hardware import Io, configure
@@ -19,6 +19,7 @@ from hwq.ir import Graph, InputQuantizer
 from hwq.lowering.lower import Lowering
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
+from hwq.results import Verification
 from hwq.stages import Stage
 
 _UNROLLED_WEIGHTS = 20_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import subprocess
@@ -12,8 +11,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import numpy as np
 
 from hwq.emit.manifest import NAME
@@ -58,6 +58,30 @@ class CsimResult:
         return self
 
 
+class _Traced(msgspec.Struct):
+    """A tensor that the C++ dumps, or that equals another (`of`)."""
+
+    tensor: str
+    shape: list[Annotated[int, msgspec.Meta(ge=1, le=2**28)]]
+    of: str = ""
+
+
+class _Model(msgspec.Struct):
+    """Where a project came from."""
+
+    name: str
+    sha256: str
+
+
+class _Manifest(msgspec.Struct):
+    """What csim reads of a manifest."""
+
+    top: Annotated[str, msgspec.Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+    model: _Model
+    trace: list[_Traced]
+    aliases: list[_Traced]
+
+
 def build(project_dir: str | Path) -> Path:
     """Compile ``build/csim`` of a written project; both files at once.
 
@@ -67,7 +91,7 @@ def build(project_dir: str | Path) -> Path:
         InputError: Not a project.
     """
     root = Path(project_dir).resolve()
-    top = _manifest(root)["top"]
+    top = _manifest(root).top
     compiler = _compiler()
     folder = root / "build"
     folder.mkdir(exist_ok=True)
@@ -135,22 +159,24 @@ def run_codes(
         CheckFailed: The C++ does not compile or run.
     """
     checked = check_codes(graph, codes)
+    manifest = _manifest(Path(project_dir).resolve())
+    if manifest.model.sha256 != graph.source_sha256:
+        raise InputError(f"{project_dir} was generated from another model: generate it again")
     with tempfile.TemporaryDirectory(prefix="hwq-") as folder:
         for name, content in input_files(graph, checked).items():
             (Path(folder) / name).write_bytes(content)
         result = run(project_dir, folder, trace=True, golden=False, timeout_s=timeout_s)
     tensors = {**checked, **result.raise_if_failed().traces}
-    return _with_aliases(_manifest(Path(project_dir).resolve()), tensors)
+    return _with_aliases(manifest, tensors)
 
 
-def _manifest(root: Path) -> dict[str, Any]:
+def _manifest(root: Path) -> _Manifest:
     try:
-        content: dict[str, Any] = json.loads((root / NAME).read_text())
-    except (OSError, ValueError) as error:
+        return msgspec.json.decode((root / NAME).read_bytes(), type=_Manifest)
+    except (OSError, msgspec.MsgspecError) as error:
         raise InputError(
-            f"{root} is not an hwq project (no readable {NAME}): make one with hwq generate"
+            f"{root} is not an hwq project (no readable {NAME}: {error}): make one with hwq generate"
         ) from error
-    return content
 
 
 def _compiler() -> str:
@@ -214,18 +240,18 @@ def _rows(said: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _read_traces(manifest: dict[str, Any], dump: Path) -> dict[str, IntArray]:
-    layers = manifest["trace"]
-    sizes = [int(np.prod(entry["shape"])) for entry in layers]
+def _read_traces(manifest: _Manifest, dump: Path) -> dict[str, IntArray]:
+    layers = manifest.trace
+    sizes = [int(np.prod(entry.shape)) for entry in layers]
     table = np.fromfile(dump, dtype=np.int64).reshape(-1, sum(sizes))
     columns = np.split(table, np.cumsum(sizes)[:-1], axis=1)
-    traces = {e["tensor"]: c.reshape(-1, *e["shape"]) for e, c in zip(layers, columns, strict=True)}
+    traces = {e.tensor: c.reshape(-1, *e.shape) for e, c in zip(layers, columns, strict=True)}
     return _with_aliases(manifest, traces)
 
 
-def _with_aliases(manifest: dict[str, Any], tensors: dict[str, IntArray]) -> dict[str, IntArray]:
+def _with_aliases(manifest: _Manifest, tensors: dict[str, IntArray]) -> dict[str, IntArray]:
     """The tensors, and those that are one of them under another shape."""
-    for alias in manifest["aliases"]:
-        if alias["of"] in tensors:
-            tensors[alias["tensor"]] = tensors[alias["of"]].reshape(-1, *alias["shape"])
+    for alias in manifest.aliases:
+        if alias.of in tensors:
+            tensors[alias.tensor] = tensors[alias.of].reshape(-1, *alias.shape)
     return tensors

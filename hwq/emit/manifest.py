@@ -71,7 +71,8 @@ def _port(graph: Graph, port: Port) -> dict[str, Any]:
         "file_shape": list(port.shape),
         "shape": list(tensor.shape),
     }
-    return content | {"type": _type(tensor.type)} | ({"real": _real(tensor.real)} if tensor.real else {})
+    real = graph.meaning(port)
+    return content | {"type": _type(tensor.type)} | ({"real": _real(real)} if real else {})
 
 
 def _type(kind: IntType) -> dict[str, Any]:

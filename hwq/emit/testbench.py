@@ -18,12 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwq.errors import InputError
-from hwq.ir import Graph, Node, Tensor
+from hwq.ir import Graph, Node, Port, Tensor
 from hwq.ops import OPS
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
 from hwq.ops.threshold import Threshold
 from hwq.ops.window import windows
+from hwq.probes import random_codes
 from hwq.rounding import IntArray
 from hwq.sim import reference
 
@@ -112,11 +113,11 @@ def _input_names(graph: Graph) -> list[str]:
 def _draw(graph: Graph, rng: np.random.Generator, rows: int) -> Codes:
     """Uniform codes; the first two rows are all lowest and all highest."""
     drawn = {}
-    for name in _input_names(graph):
-        tensor = graph.tensors[name]
-        array = rng.integers(tensor.type.lo, tensor.type.hi + 1, (rows, *tensor.shape), dtype=np.int64)
-        array[0:1], array[1:2] = tensor.type.lo, tensor.type.hi
-        drawn[name] = array
+    for port in graph.inputs:
+        interval = graph.tensors[port.tensor].type
+        array = random_codes(graph, port, rng, rows)
+        array[0:1], array[1:2] = interval.lo, interval.hi
+        drawn[port.tensor] = array
     return drawn
 
 
@@ -152,8 +153,8 @@ def _exact_extremes(graph: Graph) -> list[Codes]:
             continue
         ends = _ends(node, graph.tensors[node.inputs[0]])
         rows = {
-            n: np.full((len(ends), *graph.tensors[n].shape), _middle(graph.tensors[n]))
-            for n in _input_names(graph)
+            p.tensor: np.full((len(ends), *graph.tensors[p.tensor].shape), _middle(graph, p))
+            for p in graph.inputs
         }
         rows[port] = ends.reshape(-1, *graph.tensors[port].shape)
         found.append(rows)
@@ -168,8 +169,11 @@ def _through_reshapes(graph: Graph, tensor: str) -> str:
     return tensor
 
 
-def _middle(tensor: Tensor) -> int:
-    return (tensor.type.lo + tensor.type.hi) // 2
+def _middle(graph: Graph, port: Port) -> int:
+    """A code amid the interval; a bipolar quantiser makes only its ends."""
+    interval = graph.tensors[port.tensor].type
+    bipolar = port.quantizer is not None and port.quantizer.bipolar
+    return interval.hi if bipolar else (interval.lo + interval.hi) // 2
 
 
 def _ends(node: Node, x: Tensor) -> IntArray:

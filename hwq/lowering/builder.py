@@ -36,6 +36,7 @@ class Resolution:
         layout: From file to graph.
         form: Requantisation chosen; None if nothing was needed.
         table: Exact thresholds and ties; None for an input.
+        before: Tensor of the file that enters the quantiser.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Resolution:
     layout: Layout
     form: Form | None = None
     table: Table | None = None
+    before: str = ""
 
 
 @dataclass

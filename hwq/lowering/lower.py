@@ -22,7 +22,7 @@ from hwq.ir import Graph, Port, Real, check
 from hwq.lowering import constants, products, quantize
 from hwq.lowering.builder import Builder, Resolution
 from hwq.lowering.grid import InputType
-from hwq.lowering.pending import BatchNorm, Relu, Step, channels, compose, scale_by, shift_by
+from hwq.lowering.pending import BatchNorm, Relu, Step, Steps, channels, compose, scale_by, shift_by
 from hwq.lowering.real import RealGraph, RealNode, RealPort
 from hwq.lowering.values import (
     Constant,
@@ -48,6 +48,22 @@ class Lowering:
 
     graph: Graph
     resolutions: tuple[Resolution, ...]
+    outputs: tuple[OutputView, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutputView:
+    """Where the file holds an output of the graph, and the steps from its integers to it.
+
+    Attributes:
+        port: Name of the output.
+        source: Tensor of the file with this content: the output, or the input of an operator that was cut.
+        steps: From the integers, not composed, so that float32's error can be bounded.
+    """
+
+    port: str
+    source: str
+    steps: Steps
 
 
 def lower(real: RealGraph, input_type: InputType | None = None) -> Lowering:
@@ -76,7 +92,8 @@ class _Walk:
         self.input_type = input_type
         self.builder = Builder()
         self.notes: list[str] = []
-        self.epilogues: dict[str, str] = {}
+        self.cut: dict[str, RealNode] = {}
+        self.views: list[OutputView] = []
         self.values: dict[str, Value] = {n: Constant(v) for n, v in real.constants.items()}
         self.uses = Counter(t for node in real.nodes for t in node.inputs)
         self.uses.update(port.name for port in real.outputs)
@@ -97,7 +114,7 @@ class _Walk:
             source_sha256=self.real.sha256,
             notes=tuple(self.notes),
         )
-        return Lowering(check(graph), tuple(self.builder.resolutions))
+        return Lowering(check(graph), tuple(self.builder.resolutions), tuple(self.views))
 
     def _start(self, raw: Raw, port: RealPort) -> Flow:
         """A raw input, put on the stated grid at once if something other than its quantiser would read it."""
@@ -152,21 +169,12 @@ class _Walk:
             raise UnsupportedModel(
                 port.name, "output", reason, "end the network with a linear layer or a quantiser"
             )
-        tensor = self.builder.tensors[value.tensor]
-        known = tensor.real
-        if known is None:
-            self.builder.tensors[value.tensor] = replace(tensor, real=Real(*affine))
-        elif not _same(known, Real(*affine)):
-            reason = "and another tensor share their integers under different scales"
-            raise UnsupportedModel(port.name, "output", reason, "quantise this output on its own")
+        cut = self.cut.get(port.name)
+        self.views.append(OutputView(port.name, cut.inputs[0] if cut else port.name, value.steps))
+        epilogue = cut.op if cut else ""
         return Port(
-            value.tensor, port.name, value.shape, value.layout, epilogue=self.epilogues.get(port.name, "")
+            value.tensor, port.name, value.shape, value.layout, real=Real(*affine), epilogue=epilogue
         )
-
-
-def _same(a: Real, b: Real) -> bool:
-    pairs = ((a.scale, b.scale), (a.offset, b.offset))
-    return all(len(x) == len(y) and all(v == w for v, w in zip(x, y, strict=True)) for x, y in pairs)
 
 
 # --- handlers: (walk, node, inputs) -> the value of its first output -----------------------------
@@ -308,7 +316,7 @@ def _softmax(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
             node.name, node.op, f"over an axis of {flow.shape}", "apply it to a vector of classes"
         )
     walk.notes.append(f"final {node.op} '{node.name}' is cut: the output is its input")
-    walk.epilogues[node.outputs[0]] = node.op
+    walk.cut[node.outputs[0]] = node
     return flow
 
 

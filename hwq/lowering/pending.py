@@ -10,7 +10,7 @@ errors are at most a few units in the last place of that), and exactly, one numb
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
@@ -56,14 +56,15 @@ def _take(values: ExactArray, index: IntArray) -> ExactArray:
 
 @dataclass(frozen=True)
 class Affine:
-    """``factor·x + offset``."""
+    """``factor·x + offset``; `hidden` is the magnitude of summands that cancelled in the offset."""
 
     factor: ExactArray
     offset: ExactArray
+    hidden: FloatArray = field(default_factory=lambda: np.zeros(1))
 
     def float(self, x: FloatArray, magnitude: FloatArray) -> tuple[FloatArray, FloatArray]:
         a, b = _column(self.factor), _column(self.offset)
-        return a * x + b, np.abs(a) * magnitude + np.abs(b)
+        return a * x + b, np.abs(a) * magnitude + np.abs(b) + _column(self.hidden)
 
     def exact(self, x: Surd, channel: int) -> Surd:
         return x * at(self.factor, channel) + at(self.offset, channel)
@@ -72,7 +73,7 @@ class Affine:
         return _sign(self.factor)
 
     def take(self, index: IntArray) -> Affine:
-        return Affine(_take(self.factor, index), _take(self.offset, index))
+        return Affine(_take(self.factor, index), _take(self.offset, index), _take(self.hidden, index))
 
     def channels(self) -> int:
         return max(len(self.factor), len(self.offset))
@@ -144,6 +145,35 @@ class Relu:
 
 
 Steps = tuple[Step, ...]
+
+
+def lowest_bit(values: ExactArray) -> int | None:
+    """The largest e such that all numbers are multiples of 2**e; None for numbers that are no float64."""
+    if values.dtype == object:
+        return None
+    mantissa, exponent = np.frexp(values[values != 0])
+    whole = (mantissa * 2.0**53).astype(np.int64)
+    trailing = np.log2((whole & -whole).astype(np.float64)).astype(np.int64)
+    return int((exponent - 53 + trailing).min(initial=64))
+
+
+def is_exact_in_float64(steps: Steps, largest: float) -> bool:
+    """Whether a float64 evaluation at integers of at most this magnitude rounds nowhere."""
+    unit, value = 0, np.full((1, 1), largest)
+    magnitude = value
+    for step in steps:
+        if isinstance(step, Relu):
+            continue
+        factor, offset = (
+            (lowest_bit(v) for v in (step.factor, step.offset)) if isinstance(step, Affine) else (None, None)
+        )
+        if factor is None or offset is None:
+            return False
+        unit = min(unit + factor, offset)
+        value, magnitude = step.float(value, magnitude)
+        if not -900 < unit < 900 or float(magnitude.max()) > 2.0 ** (53 + unit):
+            return False
+    return True
 
 
 def evaluate(

@@ -63,16 +63,17 @@ def _output_scale(node: RealNode, weight: QuantizedConstant, axis: int) -> Exact
     return np.array(column)
 
 
-def _product_steps(scale: Surd, offset: Surd, weight_scale: ExactArray, sums: IntArray) -> Steps:
-    """Real meaning of the integer sums: ``scale·s_w·acc + offset·s_w·Σw``."""
+def _product_steps(scale: Surd, offset: Surd, weight_scale: ExactArray, columns: IntArray) -> Steps:
+    """Real meaning of the integer sums: ``scale·s_w·acc + offset·s_w·Σw``; columns are (n_in, n_out) weights."""
     gains = [scale * Surd.of(float(s)) for s in weight_scale]
     factor = nearest(exact_array(gains))
     exact_floats = all(g == float(f) for g, f in zip(gains, factor, strict=True))
     gain = factor if exact_floats else exact_array(gains)
     if offset == 0:
         return (scale_by(gain),)
-    shifts = [offset * at(weight_scale, c) * int(s) for c, s in enumerate(sums)]
-    return (Affine(gain, exact_array(shifts)),)
+    shifts = [offset * at(weight_scale, c) * int(s) for c, s in enumerate(columns.sum(axis=0))]
+    hidden = abs(float(offset)) * nearest(weight_scale) * np.abs(columns).sum(axis=0)
+    return (Affine(gain, exact_array(shifts), hidden),)
 
 
 def _bias_step(node: RealNode, bias: Value | None, channels: int) -> Steps:
@@ -107,7 +108,7 @@ def dense(
         raise UnsupportedModel(node.name, node.op, f"a matrix product over the last axis of {x.shape}", cure)
     rows = weight.codes[x.layout.index()] if len(x.shape) == 1 else weight.codes
     output = builder.add("dense", node.name, (x.tensor,), Dense(np.ascontiguousarray(rows)))
-    steps = _product_steps(scale, offset, _output_scale(node, weight, 1), weight.codes.sum(axis=0))
+    steps = _product_steps(scale, offset, _output_scale(node, weight, 1), weight.codes)
     if gain != 1.0:
         steps = (*steps, scale_by(np.array([gain])))
     steps += _bias_step(node, bias, rows.shape[1])
@@ -140,7 +141,7 @@ def conv(
     )
     output = builder.add("conv", node.name, (x.tensor,), params)
     h, w, channels = builder.tensors[output].shape
-    steps = _product_steps(scale, offset, _output_scale(node, weight, 0), weight.codes.sum(axis=(1, 2, 3)))
+    steps = _product_steps(scale, offset, _output_scale(node, weight, 0), weight.codes.reshape(len(weight.codes), -1).T)
     steps += _bias_step(node, bias, channels)
     shape = (channels, h, w)
     return Pending(output, shape, (h, w, channels), channels_last(shape)[1], steps, exclusive=True)

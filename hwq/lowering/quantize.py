@@ -121,7 +121,15 @@ def quantize_input(
     if not stated:
         builder.resolutions.append(
             Resolution(
-                node.outputs[0], node.name, tensor, None, value.steps, quantizer, value.shape, value.layout
+                node.outputs[0],
+                node.name,
+                tensor,
+                None,
+                value.steps,
+                quantizer,
+                value.shape,
+                value.layout,
+                before=node.inputs[0],
             )
         )
     return Pending(tensor, value.shape, value.graph_shape, value.layout, (scale_by(quantizer.step),))
@@ -156,6 +164,7 @@ def resolve(builder: Builder, value: Pending, quantizer: Quantizer, node: RealNo
             value.layout,
             form,
             table,
+            node.inputs[0],
         )
     )
     return replace(value, tensor=tensor, steps=(scale_by(quantizer.step),), exclusive=False)

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwq.exact import ExactArray, Surd, at, nearest
-from hwq.lowering.pending import BAND, Steps, channels, evaluate, evaluate_exact
+from hwq.lowering.pending import BAND, Steps, channels, evaluate, evaluate_exact, is_exact_in_float64
 from hwq.rounding import BoolArray, IntArray, Rounding, boundary
 
 NO_TIE = np.iinfo(np.int64).min
@@ -80,11 +80,22 @@ class _Search:
         self.target = nearest(quantizer.step)[:, None] * quotient[None, :]
         self.ties = np.full(shape, NO_TIE)
         self.exact_evaluations = 0
+        largest = float(max(np.abs(lo).max(), np.abs(hi).max()) + 1)
+        # A step is a float32 and an edge a multiple of one half: their product rounds nowhere below 2**28.
+        floats = (
+            quantizer.step.dtype != object and (quantizer.step.astype(np.float32) == quantizer.step).all()
+        )
+        self.dyadic = bool(floats) and len(self.edges) < 2**28 and is_exact_in_float64(steps, largest)
+        self.inclusive = np.array([inclusive for _, inclusive in self.edges], dtype=bool)
 
     def reaches(self, point: IntArray, active: BoolArray) -> BoolArray:
         """Whether the level is reached at each active point (channels, levels)."""
         value, magnitude = evaluate(self.steps, point.astype(np.float64))
         distance = value - self.target
+        if self.dyadic:
+            tie = np.broadcast_to(distance == 0, point.shape)
+            self.ties = np.where(tie & active, point, self.ties)
+            return np.asarray((distance > 0) | (tie & self.inclusive))
         result: BoolArray = np.broadcast_to(distance > 0, point.shape).copy()
         close = np.abs(distance) <= BAND * (magnitude + np.abs(self.target))
         for c, k in np.argwhere(close & active):

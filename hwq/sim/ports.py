@@ -9,10 +9,12 @@ import numpy as np
 
 from hwq.errors import InputError
 from hwq.exact import Surd, at, nearest
-from hwq.ir import Graph, InputQuantizer, Port, Tensor
+from hwq.ir import Graph, InputQuantizer, Port, Real
 from hwq.rounding import FloatArray, IntArray, boundary, near_boundary, round_float
 
 _CHUNK = 2**22
+_RELATIVE_ERROR = 1e-14
+"""Of a float64 evaluation of a handful of operations."""
 
 
 def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> None:
@@ -30,6 +32,8 @@ def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> None:
             raise InputError(
                 f"input '{port.name}': integer codes must lie in {interval.lo}..{interval.hi}, got {x.min()}..{x.max()}"
             )
+        if port.quantizer and port.quantizer.bipolar and not np.isin(x, (interval.lo, interval.hi)).all():
+            raise InputError(f"input '{port.name}': integer codes must be {interval.lo} or {interval.hi}")
         return
     if x.dtype != np.float32:
         raise InputError(
@@ -57,18 +61,17 @@ def encode(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> IntArray:
 def quantize(quantizer: InputQuantizer, x: FloatArray) -> IntArray:
     """Exact integers of float32 values held as float64; channels are the last axis."""
     scale, offset, step = nearest(quantizer.scale), nearest(quantizer.offset), nearest(quantizer.step)
-    product = x * (scale / step)
-    shift = offset / step
+    product, shift = x * (scale / step), offset / step
+    z = product + shift + quantizer.zero
+    error = _RELATIVE_ERROR * (np.abs(product) + np.abs(shift) + abs(quantizer.zero))
     if quantizer.bipolar:
-        z = product + shift + quantizer.zero
         codes = np.where(z >= 0, 1, -1).astype(np.int64)
-        unsure = np.abs(z) <= 1e-9 * (np.abs(product) + np.abs(shift) + abs(quantizer.zero))
+        unsure = np.abs(z) <= error
     else:
-        z = np.clip(product + shift + quantizer.zero, quantizer.lo, quantizer.hi)
-        codes = round_float(quantizer.rounding, z).astype(np.int64)
-        unsure = near_boundary(quantizer.rounding, z, 1e-9 * (1 + max(abs(quantizer.lo), abs(quantizer.hi))))
-        huge = np.abs(product) + np.abs(shift) > 1e5 * (1 + np.abs(z))
-        unsure |= huge & (np.abs(product + shift) < 1e-9 * (np.abs(product) + np.abs(shift)))
+        clamped = np.clip(z, quantizer.lo, quantizer.hi)
+        codes = round_float(quantizer.rounding, clamped).astype(np.int64)
+        within = (z > quantizer.lo - 1 - error) & (z < quantizer.hi + 1 + error)
+        unsure = within & near_boundary(quantizer.rounding, clamped, error + _RELATIVE_ERROR)
     _settle(quantizer, x, codes, unsure)
     return codes - quantizer.zero
 
@@ -129,16 +132,11 @@ def exact_code(quantizer: InputQuantizer, x: float, channel: int) -> int:
     return low
 
 
-def decode(tensor: Tensor, codes: IntArray) -> FloatArray:
-    """The correctly rounded float64 of ``scale[c]·q + offset[c]``; channels are the last axis.
-
-    Raises:
-        InputError: The tensor's real meaning is not affine.
-    """
-    if tensor.real is None:
-        raise InputError(f"tensor '{tensor.name}' has no affine real meaning")
-    scale, offset = tensor.real.scale, tensor.real.offset
-    if object not in (scale.dtype, offset.dtype) and not offset.any():
+def decode(real: Real, codes: IntArray) -> FloatArray:
+    """The correctly rounded float64 of ``scale[c]·q + offset[c]``; channels are the last axis."""
+    scale, offset = real.scale, real.offset
+    small = np.abs(codes).max(initial=0) < 2**53
+    if small and object not in (scale.dtype, offset.dtype) and not offset.any():
         return np.asarray(codes * scale.astype(np.float64))
     many = max(len(scale), len(offset)) > 1
     flat = codes.reshape(-1, codes.shape[-1]) if many else codes.reshape(-1, 1)
@@ -152,7 +150,10 @@ def decode(tensor: Tensor, codes: IntArray) -> FloatArray:
 
 def decode_output(graph: Graph, port: Port, codes: IntArray) -> FloatArray:
     """Real output (N, *file shape), correctly rounded."""
-    return np.asarray(port.layout.to_file(decode(graph.tensors[port.tensor], codes), port.shape))
+    real = graph.meaning(port)
+    if real is None:
+        raise InputError(f"output '{port.name}' has no real meaning: ask for codes")
+    return np.asarray(port.layout.to_file(decode(real, codes), port.shape))
 
 
 def apply_epilogue(port: Port, y: FloatArray) -> FloatArray:
@@ -169,3 +170,21 @@ def off_grid(quantizer: InputQuantizer, x: np.ndarray[Any, Any]) -> int:
     step = nearest(quantizer.step)
     quotient = x.astype(np.float64) / step
     return int((np.clip(np.rint(quotient), quantizer.lo, quantizer.hi) != quotient).sum())
+
+
+def on_stated_grid(graph: Graph, port: Port, x: FloatArray) -> FloatArray:
+    """Inputs as the model with its stated grid sees them; others come back as they are.
+
+    Values are rounded to the grid and saturated, and moved toward zero where float32 does not hold the result.
+    """
+    real = graph.tensors[port.tensor].real
+    if port.quantizer is None or not port.quantizer.stated or real is None:
+        return x
+    y = x.astype(np.float32)
+    while True:
+        exact = port.layout.to_file(decode(real, encode(graph, port, y)), port.shape)
+        nearest_float = exact.astype(np.float32)
+        if (nearest_float == y).all() and (nearest_float == exact).all():
+            return np.asarray(y)
+        inward = np.nextafter(nearest_float, np.float32(0))
+        y = np.where(np.abs(nearest_float.astype(np.float64)) > np.abs(exact), inward, nearest_float)

@@ -12,7 +12,7 @@ behind it, so csim also compares a hash of every layer's output (the RTL shows n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from hwq.ir import Graph, Node, Port, Tensor
 from hwq.ops import OPS
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
+from hwq.ops.requant import Requant
 from hwq.ops.threshold import Threshold
 from hwq.ops.window import windows
 from hwq.probes import random_codes
@@ -220,19 +221,27 @@ def _search(graph: Graph, rng: np.random.Generator) -> list[Codes]:
 
 
 def _nearest_to_thresholds(graph: Graph, codes: Codes) -> Codes:
-    """The rows that come nearest to each threshold of each channel, from above and from below."""
+    """The rows that come nearest to the steps of each requantisation, channel by channel, from above and below."""
     values = reference.run(graph, codes)
     rows: list[int] = [0]
     for node in graph.nodes:
-        if not isinstance(node.params, Threshold):
-            continue
-        x = values[node.inputs[0]].reshape(len(values[node.output]), -1, values[node.output].shape[-1])
-        for k in range(node.params.thresholds.shape[1]):
-            gap = x - node.params.thresholds[:, k]
+        x = values[node.inputs[0]].reshape(len(values[node.output]), -1, values[node.inputs[0]].shape[-1])
+        for gap in _gaps(node.params, x):
             rows += np.where(gap >= 0, gap, _FAR).min(axis=1).argmin(axis=0).tolist()
             rows += np.where(gap < 0, -gap, _FAR).min(axis=1).argmin(axis=0).tolist()
     kept = list(dict.fromkeys(rows))
     return {name: array[kept] for name, array in codes.items()}
+
+
+def _gaps(params: object, x: IntArray) -> Iterator[IntArray]:
+    """How far values (rows, positions, channels) lie above a step of the function; below it is negative."""
+    if isinstance(params, Threshold):
+        yield from (x - params.thresholds[:, k] for k in range(params.thresholds.shape[1]))
+    if isinstance(params, Requant) and params.shift:
+        unit = 1 << params.shift
+        rest = (x * params.mult + params.add + (unit // 2 if params.half_even else 0)) & (unit - 1)
+        yield rest
+        yield rest - unit
 
 
 def _targets(graph: Graph) -> list[str]:

@@ -7,26 +7,16 @@ Layout is channels-last, without the batch axis.
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from hwq.errors import InputError
-from hwq.exact import ExactArray, Surd, exact_array
-from hwq.files import write_atomic
+from hwq.exact import ExactArray
 from hwq.rounding import IntArray, Rounding
-
-FORMAT = 1
-_MAX_FILE_BYTES = 2**31
 
 
 @dataclass(frozen=True)
@@ -255,47 +245,11 @@ def check(graph: Graph) -> Graph:
     return graph
 
 
-# --- the .hwq file -------------------------------------------------------------------------------
-
-
-def _encode_number(value: Surd) -> list[list[str]]:
-    return [[str(n), str(c)] for n, c in value.terms]
-
-
-def _decode_number(terms: list[list[str]]) -> Surd:
-    return Surd(terms=tuple((int(n), Fraction(c)) for n, c in terms))
-
-
 def save(graph: Graph, path: Path) -> None:
-    """Write `graph` to `path`, whole or not at all."""
-    arrays: list[np.ndarray[Any, Any]] = []
+    """Write `graph` to a ``.hwq`` file, whole or not at all."""
+    from hwq import ir_file
 
-    def encode(value: Any) -> Any:
-        if isinstance(value, np.ndarray) and value.dtype == object:
-            return {"exact": [_encode_number(Surd.of(v)) for v in value]}
-        if isinstance(value, np.ndarray):
-            arrays.append(value)
-            return {"npy": len(arrays) - 1}
-        if isinstance(value, MappingProxyType):
-            return dict(value)
-        raise NotImplementedError(type(value))
-
-    content = msgspec.to_builtins(replace(graph, source_path=""), enc_hook=encode)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        _add(archive, "graph.json", json.dumps({"format": FORMAT, "graph": content}, indent=1).encode())
-        for i, array in enumerate(arrays):
-            packed = io.BytesIO()
-            np.save(packed, array, allow_pickle=False)
-            _add(archive, f"{i}.npy", packed.getvalue())
-    write_atomic(path, buffer.getvalue())
-
-
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """With a fixed date, so that equal graphs are equal files."""
-    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    info.compress_type = zipfile.ZIP_DEFLATED
-    archive.writestr(info, data)
+    ir_file.save(graph, path)
 
 
 def load(path: Path) -> Graph:
@@ -304,41 +258,6 @@ def load(path: Path) -> Graph:
     Raises:
         InputError: Not such a file, of another version, damaged, or too large.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(i.file_size for i in archive.infolist()) > _MAX_FILE_BYTES:
-                raise InputError(f"{path}: larger than {_MAX_FILE_BYTES >> 30} GiB when unpacked; refused")
-            content = json.loads(archive.read("graph.json"))
-            if content["format"] != FORMAT:
-                raise InputError(
-                    f"{path}: .hwq format {content['format']}, this hwq reads {FORMAT}: lower the model again"
-                )
-            return check(_decode_graph(content["graph"], archive))
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
-        raise InputError(f"{path} is not a .hwq graph, or is damaged: {error}") from error
+    from hwq import ir_file
 
-
-def _decode_graph(content: dict[str, Any], archive: zipfile.ZipFile) -> Graph:
-    from hwq.ops import OPS
-
-    def decode(kind: type, value: Any) -> Any:
-        if kind is not np.ndarray and getattr(kind, "__origin__", None) is not np.ndarray:
-            raise TypeError(f"cannot read {kind}")
-        if "exact" in value:
-            return exact_array([_decode_number(v) for v in value["exact"]])
-        return np.load(io.BytesIO(archive.read(f"{int(value['npy'])}.npy")), allow_pickle=False)
-
-    def build(kind: Any, value: Any) -> Any:
-        return msgspec.convert(value, kind, dec_hook=decode)
-
-    nodes = tuple(build(Node, n) for n in content["nodes"])
-    typed = tuple(Node(n.op, n.name, n.inputs, n.output, build(OPS[n.op].params, n.params)) for n in nodes)
-    return Graph(
-        name=build(str, content["name"]),
-        inputs=build(tuple[Port, ...], content["inputs"]),
-        outputs=build(tuple[Port, ...], content["outputs"]),
-        nodes=typed,
-        tensors=build(dict[str, Tensor], content["tensors"]),
-        source_sha256=build(str, content["source_sha256"]),
-        notes=build(tuple[str, ...], content["notes"]),
-    )
+    return ir_file.load(path)

@@ -6,7 +6,9 @@ import hashlib
 import heapq
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,16 @@ QUANT_DOMAINS = (
     "finn.custom_op.general",
 )
 _STANDARD = ("", "ai.onnx")
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+)
+"""What reading a damaged file can raise below."""
 
 
 def read(path: Path) -> RealGraph:
@@ -47,20 +59,36 @@ def read_bytes(path: Path) -> bytes:
 
 def parse(data: bytes, path: Path) -> RealGraph:
     """The network in a serialised ONNX model; `path` names it and is where external data may lie."""
-    model = _decode(data, path)
+    try:
+        return _parse(_decode(data, path), data, path)
+    except _MALFORMED as error:
+        raise InputError(f"{path}: the file is malformed: {error}") from error
+
+
+def _parse(model: Any, data: bytes, path: Path) -> RealGraph:
+    _check_unique("initialisers", [t.name for t in model.graph.initializer], path)
     constants = {t.name: _array(t, path) for t in model.graph.initializer}
     nodes: list[RealNode] = []
     for i, proto in enumerate(model.graph.node):
         node = _node(proto, i)
         if node.op == "Constant":
+            if node.outputs[0] in constants:
+                raise InputError(f"{path}: two constants are called '{node.outputs[0]}'")
             constants[node.outputs[0]] = _constant_value(proto, node, path)
         else:
             nodes.append(node)
     inputs = tuple(_port(v, path) for v in model.graph.input if v.name not in constants)
     outputs = tuple(RealPort(v.name, ()) for v in model.graph.output)
+    _check_unique("inputs", [p.name for p in inputs], path)
+    _check_unique("outputs", [p.name for p in outputs], path)
     ordered = _sort(nodes, set(constants) | {p.name for p in inputs}, path)
     digest = hashlib.sha256(data).hexdigest()
     return RealGraph(path.name, inputs, outputs, ordered, constants, digest)
+
+
+def _check_unique(what: str, names: list[str], path: Path) -> None:
+    if twice := [n for n, count in Counter(names).items() if count > 1]:
+        raise InputError(f"{path}: two {what} are called '{twice[0]}'")
 
 
 def _decode(data: bytes, path: Path) -> Any:
@@ -93,8 +121,12 @@ def _array(tensor: Any, path: Path) -> np.ndarray[Any, Any]:
         _check_external(tensor, path)
     try:
         array = np.asarray(numpy_helper.to_array(tensor, base_dir=str(path.parent)))
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (*_MALFORMED, OSError) as error:
         raise InputError(f"{path}: constant '{tensor.name}' cannot be read: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise InputError(
+            f"{path}: constant '{tensor.name}' holds {array.dtype} values; only real numbers are read (float32, int64)"
+        )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{path}: constant '{tensor.name}' holds NaN or infinite values")
     return array
@@ -141,14 +173,39 @@ def _node(proto: Any, position: int) -> RealNode:
             cure = "export without control flow (If, Loop, Scan)"
             raise UnsupportedModel(name, proto.op_type, "holds a graph of its own", cure)
         if attribute.type != onnx.AttributeProto.TENSOR:
-            value = onnx.helper.get_attribute_value(attribute)
-            attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
-    if not proto.output:
+            attributes[attribute.name] = _attribute(attribute, name, proto.op_type)
+    if not proto.output or not proto.output[0]:
         raise InputError(f"node '{name}' ({proto.op_type}) has no output")
     return RealNode(proto.op_type, name, tuple(proto.input), tuple(proto.output), attributes)
 
 
+def _attribute(attribute: Any, node: str, op: str) -> Any:
+    """A number, a string, or a list of them."""
+    import onnx
+
+    try:
+        value = onnx.helper.get_attribute_value(attribute)
+        many = value if isinstance(value, list) else [value]
+        many = [v.decode() if isinstance(v, bytes) else v for v in many]
+    except _MALFORMED as error:
+        raise InputError(
+            f"node '{node}' ({op}): attribute '{attribute.name}' cannot be read: {error}"
+        ) from error
+    if any(isinstance(v, float) and not isfinite(v) for v in many):
+        raise InputError(f"node '{node}' ({op}): attribute '{attribute.name}' is NaN or infinite")
+    return many if isinstance(value, list) else many[0]
+
+
 def _port(value: Any, path: Path) -> RealPort:
+    import onnx
+
+    kind = value.type.tensor_type.elem_type
+    if kind != onnx.TensorProto.FLOAT:
+        known = kind in onnx.TensorProto.DataType.values()
+        stated = onnx.TensorProto.DataType.Name(kind).lower() if known else str(kind)
+        raise InputError(
+            f"{path}: input '{value.name}' is of type {stated}; networks take float32: export it with float32 inputs"
+        )
     dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
     if (
         len(dims) < 2

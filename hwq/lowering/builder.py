@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hwq.ops.conv import Conv, channel_bounds
 from hwq.ops.dense import Dense
 from hwq.ops.requant import Requant
 from hwq.ops.spec import product_bounds
+from hwq.ops.window import MAX_ELEMENTS
 from hwq.rounding import IntArray
 
 
@@ -97,6 +99,9 @@ class Builder:
             raise UnsupportedModel(
                 name, op, str(error), "check the shapes and bit widths of the model"
             ) from error
+        if prod(shape) > MAX_ELEMENTS:
+            reason = f"makes a tensor of shape {shape}; at most {MAX_ELEMENTS} elements are possible"
+            raise UnsupportedModel(name, op, reason, "check pads and sizes")
         unique = self._unique(name)
         output = self._unique(source or f"{unique}.out")
         self.tensors[output] = Tensor(output, shape, interval, source, real)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,24 +28,65 @@ def _objects(x: Array) -> Array:
 
 def _binary(function: Callable[[Any, Any], Any]) -> Callable[[Attributes, Array, Array], Array]:
     def fold(_attributes: Attributes, a: Array, b: Array) -> Array:
+        if "b" in (a.dtype.kind, b.dtype.kind):
+            raise ValueError("arithmetic on booleans")
+        if prod(np.broadcast_shapes(a.shape, b.shape)) > MAX_ELEMENTS:
+            raise ValueError(f"the result has more than {MAX_ELEMENTS} elements")
         integers = a.dtype.kind in "iu" and b.dtype.kind in "iu"
+        if integers and a.dtype != b.dtype:
+            raise ValueError(f"arithmetic on {a.dtype} and {b.dtype}")
         return np.asarray(function(a, b) if integers else function(_objects(a), _objects(b)))
 
     return fold
 
 
 def _divide(a: Any, b: Any) -> Any:
-    return a // b if isinstance(a, np.ndarray) and a.dtype.kind in "iu" else a / b
+    """Integers truncate toward zero, as in ONNX."""
+    if a.dtype.kind not in "iu" or b.dtype.kind not in "iu":
+        return a / b
+    if not b.all():
+        raise ZeroDivisionError("division by zero")
+    return np.where((a < 0) != (b < 0), -(np.abs(a) // np.abs(b)), np.abs(a) // np.abs(b)).astype(a.dtype)
 
 
 def _pow(_attributes: Attributes, base: Array, exponent: Array) -> Array:
-    power = Fraction(float(exponent.item()))
+    power = Surd.of(exponent.item()).rational()
     if power not in (Fraction(1, 2), 1, 2):
         raise ValueError(f"exponent {float(power):g}; supported are 0.5, 1 and 2")
-    exact = _objects(base.astype(np.float64))
+    exact = base if base.dtype == object else _objects(base.astype(np.float64))
     if power == Fraction(1, 2):
-        return np.asarray(np.vectorize(lambda v: Surd.sqrt(v.rational()), otypes=[object])(exact))
+        return np.asarray(np.vectorize(lambda v: Surd.sqrt(Surd.of(v).rational()), otypes=[object])(exact))
     return exact if power == 1 else np.asarray(exact * exact)
+
+
+def _truncate(x: Array, kind: type) -> Array:
+    """To an integer type, toward zero."""
+    whole = [int(Surd.of(v).rational()) if x.dtype == object else int(v) for v in x.ravel()]
+    limits = np.iinfo(kind)
+    if any(not limits.min <= v <= limits.max for v in whole):
+        raise ValueError(f"a constant does not fit {np.dtype(kind).name}")
+    return np.asarray(whole, dtype=kind).reshape(x.shape)
+
+
+def _cast(attributes: Attributes, x: Array) -> Array:
+    to = attributes["to"]
+    if to in _INTEGERS:
+        return _truncate(x, _INTEGERS[to])
+    if to not in FLOATS:
+        raise ValueError(f"cast to ONNX type {to}; supported are float32, float64 and integers")
+    if x.dtype == object:  # exact arithmetic on parameters: stays exact
+        return x
+    with np.errstate(over="ignore"):
+        cast: Array = x.astype(np.float32 if to == 1 else np.float64)
+    if not np.isfinite(cast).all():
+        raise ValueError("a constant is beyond float32")
+    return cast
+
+
+def _gather(attributes: Attributes, x: Array, index: Array) -> Array:
+    if index.dtype.kind not in "iu" or index.size * x.size > MAX_ELEMENTS:
+        raise ValueError(f"gathers {index.size} elements with indices of type {index.dtype}")
+    return np.take(x, index.astype(np.int64), axis=attributes.get("axis", 0))
 
 
 def _slice(attributes: Attributes, data: Array, *rest: Array) -> Array:
@@ -74,17 +116,27 @@ def _transpose(attributes: Attributes, data: Array) -> Array:
     return np.transpose(data, attributes.get("perm", tuple(reversed(range(data.ndim)))))
 
 
-def _reshape(_attributes: Attributes, data: Array, shape: Array) -> Array:
+def _reshape(attributes: Attributes, data: Array, shape: Array) -> Array:
+    if attributes.get("allowzero", 0) and not shape.all():
+        raise ValueError("makes an empty tensor (allowzero)")
     wanted = [int(data.shape[i]) if s == 0 else int(s) for i, s in enumerate(shape.ravel())]
     return data.reshape(wanted)
 
 
+FLOATS = (1, 11)
+"""ONNX's numbers of float32 and float64."""
+_INTEGERS: dict[int, type] = {
+    2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 12: np.uint32, 13: np.uint64
+}  # fmt: skip
+MAX_ELEMENTS = 2**24
+_MAX_BITS = 2**14
+
 FOLDS: dict[str, Callable[..., Array]] = {
     "Add": _binary(lambda a, b: a + b),
-    "Cast": lambda _attributes, x: x,
+    "Cast": _cast,
     "Concat": lambda attributes, *xs: np.concatenate(xs, axis=attributes["axis"]),
     "Div": _binary(_divide),
-    "Gather": lambda attributes, x, index: np.take(x, index.astype(np.int64), axis=attributes.get("axis", 0)),
+    "Gather": _gather,
     "Identity": lambda _attributes, x: x,
     "Mul": _binary(lambda a, b: a * b),
     "Neg": lambda _attributes, x: -_objects(x),
@@ -113,5 +165,16 @@ def fold(
     if isinstance(first, QuantizedConstant) and op in _MOVES:
         codes, scale = np.broadcast_arrays(first.codes, first.scale)
         return QuantizedConstant(FOLDS[op](attributes, codes, *rest), FOLDS[op](attributes, scale, *rest))
+    if isinstance(first, QuantizedConstant) and op == "Cast" and attributes["to"] in FLOATS:
+        return first
     data = first.exact() if isinstance(first, QuantizedConstant) else first.values
-    return Constant(np.asarray(FOLDS[op](attributes, data, *rest)))
+    result = np.asarray(FOLDS[op](attributes, data, *rest))
+    if result.dtype == object and any(_bits(v) > _MAX_BITS for v in result.ravel()):
+        raise ValueError(f"a number grows beyond {_MAX_BITS} bits")
+    return Constant(result)
+
+
+def _bits(value: Any) -> int:
+    """Of the longest integer in an exact number."""
+    parts = [p for n, c in Surd.of(value).terms for p in (n, c.numerator, c.denominator)]
+    return max((p.bit_length() for p in parts), default=0)

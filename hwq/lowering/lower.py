@@ -19,10 +19,11 @@ import numpy as np
 from hwq.errors import InputError, UnsupportedModel
 from hwq.exact import Surd, exact_array
 from hwq.ir import Graph, Port, Real, check
-from hwq.lowering import constants, products, quantize
+from hwq.lowering import constants, products, quantize, shapes
+from hwq.lowering.arity import check_arity, reported
 from hwq.lowering.builder import Builder, Resolution
 from hwq.lowering.grid import InputType
-from hwq.lowering.pending import BatchNorm, Relu, Step, Steps, channels, compose, scale_by, shift_by
+from hwq.lowering.pending import BatchNorm, Relu, Step, Steps, compose, scale_by, shift_by
 from hwq.lowering.real import RealGraph, RealNode, RealPort
 from hwq.lowering.values import (
     Constant,
@@ -36,8 +37,6 @@ from hwq.lowering.values import (
     then,
 )
 from hwq.ops.max_pool import MaxPool
-from hwq.ops.reshape import Reshape
-from hwq.ops.transpose import Transpose
 
 QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant")
 
@@ -96,19 +95,30 @@ class _Walk:
         self.views: list[OutputView] = []
         self.values: dict[str, Value] = {n: Constant(v) for n, v in real.constants.items()}
         self.uses = Counter(t for node in real.nodes for t in node.inputs)
+        self.readers: dict[str, list[RealNode]] = {}
+        for node in real.nodes:
+            for tensor in node.inputs:
+                self.readers.setdefault(tensor, []).append(node)
         self.uses.update(port.name for port in real.outputs)
 
     def run(self) -> Lowering:
         for port in self.real.inputs:
             shape, layout = channels_last(port.shape)
-            self.values[port.name] = self._start(Raw(port.name, port.shape, port.shape, shape, layout), port)
+            with reported(port.name, "input"):
+                self.values[port.name] = self._start(
+                    Raw(port.name, port.shape, port.shape, shape, layout), port
+                )
         for node in self.real.nodes:
-            self._visit(node)
-        outputs = tuple(self._output(port) for port in self.real.outputs)
+            with reported(node.name, node.op):
+                self._visit(node)
+        outputs: list[Port] = []
+        for port in self.real.outputs:
+            with reported(port.name, "output"):
+                outputs.append(self._output(port))
         graph = Graph(
             name=PurePath(self.real.name).stem,
             inputs=tuple(self.builder.inputs),
-            outputs=outputs,
+            outputs=tuple(outputs),
             nodes=tuple(self.builder.nodes),
             tensors=self.builder.tensors,
             source_sha256=self.real.sha256,
@@ -125,16 +135,28 @@ class _Walk:
 
     def _is_quantised(self, tensor: str) -> bool:
         """Whether every path from a raw input meets a quantiser before anything but affine operators."""
-        readers = [n for n in self.real.nodes if tensor in n.inputs and n.op != "Shape"]
         simple = ("Mul", "Add", "Sub", "Div", "Reshape", "Flatten", "Identity", "Cast", "BatchNormalization")
-        return all(
-            n.op in QUANTIZERS or (n.op in simple and self._is_quantised(n.outputs[0])) for n in readers
-        )
+        open_ends, seen = [tensor], {tensor}
+        while open_ends:
+            for node in self.readers.get(open_ends.pop(), ()):
+                if node.op in QUANTIZERS or node.op == "Shape":
+                    continue
+                if node.op not in simple:
+                    return False
+                if node.outputs[0] not in seen:
+                    seen.add(node.outputs[0])
+                    open_ends.append(node.outputs[0])
+        return True
 
     def _visit(self, node: RealNode) -> None:
+        check_arity(node)
+        if unmade := [t for t in node.inputs if t and t not in self.values]:
+            reason = f"reads '{unmade[0]}', a second output of an operator"
+            raise UnsupportedModel(node.name, node.op, reason, "only first outputs are supported")
         inputs = [self.values[t] if t else None for t in node.inputs]
         if node.op == "Shape" and isinstance(inputs[0], (Raw, Pending)):
-            self.values[node.outputs[0]] = Constant(np.array([1, *inputs[0].shape], dtype=np.int64))
+            part = slice(node.attributes.get("start", 0), node.attributes.get("end"))
+            self.values[node.outputs[0]] = Constant(np.array([1, *inputs[0].shape], dtype=np.int64)[part])
             return
         folded = [v for v in inputs if isinstance(v, (Constant, QuantizedConstant))]
         if inputs and len(folded) == len(inputs) and node.op in constants.FOLDS:
@@ -172,9 +194,7 @@ class _Walk:
         cut = self.cut.get(port.name)
         self.views.append(OutputView(port.name, cut.inputs[0] if cut else port.name, value.steps))
         epilogue = cut.op if cut else ""
-        return Port(
-            value.tensor, port.name, value.shape, value.layout, real=Real(*affine), epilogue=epilogue
-        )
+        return Port(value.tensor, port.name, value.shape, value.layout, real=Real(*affine), epilogue=epilogue)
 
 
 # --- handlers: (walk, node, inputs) -> the value of its first output -----------------------------
@@ -195,11 +215,15 @@ def _parameter(node: RealNode, value: Value | None, flow: Flow) -> Any:
     if not isinstance(value, (Constant, QuantizedConstant)):
         cure = "only constants can be added, subtracted, multiplied or divided so far"
         raise UnsupportedModel(node.name, node.op, "combines two computed tensors", cure)
-    array = per_channel(value.exact() if isinstance(value, QuantizedConstant) else value.values, flow)
+    numbers = value.exact() if isinstance(value, QuantizedConstant) else value.values
+    shape, array = numbers.shape, per_channel(numbers, flow)
     if array is None:
         cure = "use one number a tensor or a channel"
         raise UnsupportedModel(
-            node.name, node.op, f"its constant varies inside a channel of {flow.shape}", cure
+            node.name,
+            node.op,
+            f"its constant of shape {shape} varies inside a channel of {flow.shape}, or does not fit",
+            cure,
         )
     return array
 
@@ -210,11 +234,11 @@ def _quant(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
         cure = "export with constant quantiser parameters (eval mode)"
         raise UnsupportedModel(node.name, node.op, "its scale, zero point or bit width is computed", cure)
     arrays = tuple(p.values if isinstance(p, Constant) else p.exact() for p in parameters)
-    make, scale = quantize.read_quantizer(node, arrays)
     value = inputs[0]
     if isinstance(value, (Constant, QuantizedConstant)):
-        exact = value if isinstance(value, Constant) else Constant(value.exact())
-        return quantize.quantize_constant(exact, make(scale.astype(np.float64).reshape(-1)), scale)
+        exact = value.exact() if isinstance(value, QuantizedConstant) else value.values
+        return quantize.quantize_constant(node, exact, arrays)
+    make, scale = quantize.read_quantizer(node, arrays)
     flow = _flow(node, value)
     quantizer = make(quantize.step_of(node, scale, flow))
     if isinstance(flow, Raw):
@@ -230,6 +254,10 @@ def _matmul(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
 def _gemm(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     x, weight = products.operands(node, inputs[0], inputs[1])
     attributes = node.attributes
+    if len(x.shape) != 1:
+        raise UnsupportedModel(
+            node.name, node.op, f"of a tensor of shape {x.shape}", "flatten it before, or use MatMul"
+        )
     if attributes.get("transA", 0):
         raise UnsupportedModel(
             node.name, node.op, "transposes the batch axis (transA)", "export without transA"
@@ -251,6 +279,14 @@ def _conv(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
 
 def _batch_norm(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     flow = _flow(node, inputs[0])
+    if node.attributes.get("training_mode", 0):
+        raise UnsupportedModel(
+            node.name, node.op, "is in training mode", "call model.eval() before the export"
+        )
+    if not all(isinstance(v, (Constant, QuantizedConstant)) for v in inputs[1:5]):
+        raise UnsupportedModel(
+            node.name, node.op, "its parameters are computed", "export with constant parameters"
+        )
     size = flow.shape[0] if flow.shape else 1
     column = (size,) + (1,) * (len(flow.shape) - 1)
     raw = [v.exact() if isinstance(v, QuantizedConstant) else v.values for v in inputs[1:5]]
@@ -305,6 +341,25 @@ def _identity(_walk: _Walk, _node: RealNode, inputs: Inputs) -> Value:
     return value
 
 
+def _dropout(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    """The identity at inference; its third input, if there is one, says whether that is so."""
+    training = inputs[2] if len(inputs) > 2 else None
+    if training is not None and not (isinstance(training, Constant) and not training.values.any()):
+        raise UnsupportedModel(
+            node.name, node.op, "is in training mode", "call model.eval() before the export"
+        )
+    return _identity(walk, node, inputs)
+
+
+def _cast(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
+    if node.attributes.get("to") not in constants.FLOATS:
+        cure = "remove the Cast, or quantise with a Quant node; a computed tensor can be cast to float32 or float64"
+        raise UnsupportedModel(
+            node.name, node.op, f"rounds a computed tensor (to={node.attributes.get('to')})", cure
+        )
+    return _flow(node, inputs[0])
+
+
 def _softmax(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     flow = _flow(node, inputs[0])
     if node.outputs[0] not in {p.name for p in walk.real.outputs} or walk.uses[node.outputs[0]] > 1:
@@ -326,12 +381,13 @@ def _max_pool(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
         raise UnsupportedModel(
             node.name, node.op, "needs a quantised (channels, height, width) tensor", products.QUANTIZE_CURE
         )
-    kernel = tuple(attributes["kernel_shape"])
+    kernel = tuple(attributes.get("kernel_shape", ()))
     strides, dilations = tuple(attributes.get("strides", (1, 1))), tuple(attributes.get("dilations", (1, 1)))
     if len(kernel) != 2 or attributes.get("ceil_mode", 0) or attributes.get("storage_order", 0):
         raise UnsupportedModel(
             node.name, node.op, "ceil_mode, storage_order or not 2-D", "pool in 2-D with ceil_mode=False"
         )
+    products.check_window(node, kernel, strides, dilations)
     pads = products.resolve_pads(node, x.shape[1:], kernel, strides, dilations)
     x = walk.builder.rise(x, node.name)
     output = walk.builder.add("max_pool", node.name, (x.tensor,), MaxPool(kernel, strides, pads, dilations))
@@ -352,68 +408,25 @@ def _flatten(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
             node.name, node.op, "flattens along another axis than 1", "use torch.flatten(x, 1)"
         )
     flow = _flow(node, inputs[0])
-    return _to_shape(walk, node, flow, (prod(flow.shape),))
+    return shapes.to_shape(walk.builder, node, flow, (prod(flow.shape),))
 
 
 def _reshape(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     flow = _flow(node, inputs[0])
-    if not isinstance(inputs[1], Constant):
+    if not isinstance(inputs[1], Constant) or inputs[1].values.dtype.kind not in "iu":
         raise UnsupportedModel(node.name, node.op, "its shape is computed", "reshape to constant sizes")
     wanted = [int(s) for s in inputs[1].values.ravel()]
-    sizes = [(1, *flow.shape)[i] if s == 0 else s for i, s in enumerate(wanted)]
-    batch, rest = sizes[0], sizes[1:]
-    total = prod(flow.shape)
-    if -1 in rest and batch != -1:
-        rest[rest.index(-1)] = total // -prod(rest)
-    if not rest or prod(rest) != total:
-        reason = f"reshapes {flow.shape} to {tuple(wanted)}, which mixes the batch with other axes"
-        raise UnsupportedModel(node.name, node.op, reason, "keep the batch as the first axis")
-    return _to_shape(walk, node, flow, tuple(rest))
-
-
-def _to_shape(walk: _Walk, node: RealNode, flow: Flow, shape: tuple[int, ...]) -> Value:
-    if shape == flow.shape:
-        return flow
-    if isinstance(flow, Raw):
-        if channels(flow.steps) > 1:
-            raise UnsupportedModel(
-                node.name, node.op, "reshapes after per-channel constants", "reshape first"
-            )
-        graph_shape, layout = channels_last(shape)
-        return replace(flow, shape=shape, graph_shape=graph_shape, layout=layout)
-    if len(shape) == 1:
-        output = walk.builder.add("reshape", node.name, (flow.tensor,), Reshape(shape))
-        index = np.arange(shape[0]) % flow.graph_shape[-1]
-        steps = tuple(s.take(index) for s in flow.steps)
-        return replace(flow, tensor=output, shape=shape, graph_shape=shape, steps=steps, exclusive=False)
-    return _rearranged(walk, node, flow, shape)
-
-
-def _rearranged(walk: _Walk, node: RealNode, flow: Pending, shape: tuple[int, ...]) -> Value:
-    """Back to the file's order, then to the new shape with its channels last."""
-    if channels(flow.steps) > 1:
-        raise UnsupportedModel(
-            node.name, node.op, "reshapes a tensor with per-channel constants", products.QUANTIZE_CURE
-        )
-    builder, tensor = walk.builder, flow.tensor
-    moved = tuple(flow.layout.view[a] for a in flow.layout.axes)
-    tensor = builder.add("reshape", f"{node.name}.unfold", (tensor,), Reshape(moved))
-    back = tuple(int(a) for a in np.argsort(flow.layout.axes))
-    tensor = builder.add("transpose", f"{node.name}.file_order", (tensor,), Transpose(back))
-    tensor = builder.add("reshape", node.name, (tensor,), Reshape(shape))
-    graph_shape, layout = channels_last(shape)
-    tensor = builder.add("transpose", f"{node.name}.channels_last", (tensor,), Transpose(layout.axes))
-    return replace(flow, tensor=tensor, shape=shape, graph_shape=graph_shape, layout=layout, exclusive=False)
+    return shapes.to_shape(walk.builder, node, flow, shapes.sizes(node, flow.shape, wanted))
 
 
 HANDLERS: dict[str, Callable[[_Walk, RealNode, Inputs], Value]] = {
     "Add": _arithmetic(shift_by, commutes=True),
     "BatchNormalization": _batch_norm,
     "BipolarQuant": _quant,
-    "Cast": _identity,
+    "Cast": _cast,
     "Conv": _conv,
     "Div": _arithmetic(_divide_by, commutes=False),
-    "Dropout": _identity,
+    "Dropout": _dropout,
     "Flatten": _flatten,
     "Gemm": _gemm,
     "Identity": _identity,

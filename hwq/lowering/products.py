@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hwq.errors import UnsupportedModel
@@ -9,7 +11,16 @@ from hwq.exact import ExactArray, Surd, at, exact_array, nearest
 from hwq.lowering.builder import Builder
 from hwq.lowering.pending import Affine, Steps, compose, scale_by, shift_by
 from hwq.lowering.real import RealNode
-from hwq.lowering.values import Constant, Pending, QuantizedConstant, Raw, Shape, Value, channels_last
+from hwq.lowering.values import (
+    Constant,
+    Pending,
+    QuantizedConstant,
+    Raw,
+    Shape,
+    Value,
+    channels_last,
+    exact_floats,
+)
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
 from hwq.ops.window import Pads
@@ -33,6 +44,10 @@ def operands(node: RealNode, x: Value, weight: Value) -> tuple[Pending, Quantize
     if not isinstance(weight, QuantizedConstant):
         cure = "only products with constant weights are supported"
         raise UnsupportedModel(node.name, node.op, "it multiplies two computed tensors", cure)
+    if weight.codes.size == 0:
+        raise UnsupportedModel(
+            node.name, node.op, f"its weight of shape {weight.codes.shape} is empty", "check the export"
+        )
     return x, weight
 
 
@@ -82,10 +97,11 @@ def _bias_step(node: RealNode, bias: Value | None, channels: int) -> Steps:
     if not isinstance(bias, (Constant, QuantizedConstant)):
         raise UnsupportedModel(node.name, node.op, "its bias is computed", "use a constant bias")
     values = bias.exact() if isinstance(bias, QuantizedConstant) else bias.values
-    flat = values.ravel() if values.dtype == object else values.ravel().astype(np.float64)
-    if flat.size not in (1, channels):
+    flat = values.ravel() if values.dtype == object else exact_floats(values.ravel())
+    last = values.shape[-1] if values.ndim else 1
+    if flat is None or flat.size not in (1, channels) or flat.size != last or values.ndim > 2:
         raise UnsupportedModel(
-            node.name, node.op, f"bias of {flat.size} for {channels} channels", "fix the shape"
+            node.name, node.op, f"bias of shape {values.shape} for {channels} channels", "fix the shape"
         )
     return (shift_by(flat),)
 
@@ -128,6 +144,10 @@ def conv(
     kernel = (weight.codes.shape[2], weight.codes.shape[3])
     attributes = node.attributes
     strides, dilations = tuple(attributes.get("strides", (1, 1))), tuple(attributes.get("dilations", (1, 1)))
+    check_window(node, kernel, strides, dilations)
+    if tuple(attributes.get("kernel_shape", kernel)) != kernel:
+        reason = f"kernel_shape {tuple(attributes['kernel_shape'])} is not that of its weight, {kernel}"
+        raise UnsupportedModel(node.name, node.op, reason, "export the model again")
     pads = resolve_pads(node, (x.shape[1], x.shape[2]), kernel, strides, dilations)
     if offset != 0 and any(pads):
         cure = "quantise the activation with a zero point instead, or do without padding"
@@ -141,10 +161,24 @@ def conv(
     )
     output = builder.add("conv", node.name, (x.tensor,), params)
     h, w, channels = builder.tensors[output].shape
-    steps = _product_steps(scale, offset, _output_scale(node, weight, 0), weight.codes.reshape(len(weight.codes), -1).T)
+    steps = _product_steps(
+        scale, offset, _output_scale(node, weight, 0), weight.codes.reshape(len(weight.codes), -1).T
+    )
     steps += _bias_step(node, bias, channels)
     shape = (channels, h, w)
     return Pending(output, shape, (h, w, channels), channels_last(shape)[1], steps, exclusive=True)
+
+
+def check_window(node: RealNode, *pairs: tuple[Any, ...]) -> None:
+    """Kernel, strides and dilations are two positive integers each.
+
+    Raises:
+        UnsupportedModel: Naming the node.
+    """
+    for pair in pairs:
+        if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
+            reason = f"kernel, strides or dilations {pair} are not two positive integers"
+            raise UnsupportedModel(node.name, node.op, reason, "use 2-D windows")
 
 
 def resolve_pads(node: RealNode, size: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> Pads:
@@ -152,7 +186,7 @@ def resolve_pads(node: RealNode, size: Shape, kernel: Shape, strides: Shape, dil
     mode = node.attributes.get("auto_pad", "NOTSET")
     if mode == "NOTSET":
         pads = tuple(node.attributes.get("pads", (0, 0, 0, 0)))
-        if len(pads) != 4 or min(pads) < 0:
+        if len(pads) != 4 or not all(isinstance(p, int) and p >= 0 for p in pads):
             raise UnsupportedModel(node.name, node.op, f"pads {pads}", "use four pads, none negative")
         return pads[0], pads[1], pads[2], pads[3]
     if mode == "VALID":

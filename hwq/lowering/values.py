@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from hwq.exact import ExactArray
+from hwq.exact import ExactArray, Surd
 from hwq.ir import Layout
 from hwq.lowering.pending import Step, Steps
-from hwq.rounding import IntArray
+from hwq.rounding import FloatArray, IntArray
 
 Shape = tuple[int, ...]
 
@@ -96,16 +96,36 @@ def then(value: Flow, step: Step) -> Flow:
     return replace(value, steps=(*value.steps, step))
 
 
+def exact_floats(numbers: np.ndarray[Any, Any]) -> FloatArray | None:
+    """The same numbers as float64; None if one of them is none."""
+    if numbers.dtype == object:
+        exact = [Surd.of(v) for v in numbers.ravel()]
+        if not all(v.is_rational and Fraction(float(v)) == v.rational() for v in exact):
+            return None
+        return np.array([float(v) for v in exact], dtype=np.float64).reshape(numbers.shape)
+    floats: FloatArray = numbers.astype(np.float64)
+    if numbers.dtype.kind in "iu" and not all(-(2**53) <= int(f) <= 2**53 for f in _ends(numbers)):
+        return None
+    return floats
+
+
+def _ends(numbers: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    return (numbers.min(), numbers.max()) if numbers.size else ()
+
+
 def per_channel(constant: np.ndarray[Any, Any], value: Flow) -> ExactArray | None:
     """A constant that broadcasts against a file tensor, as one element or one a graph channel.
 
-    None if it varies along another axis than the graph's last.
+    None if it varies along another axis than the graph's last, does not broadcast, or would enlarge the tensor.
     """
-    numbers = constant if constant.dtype == object else constant.astype(np.float64)
+    numbers = constant if constant.dtype == object else exact_floats(constant)
+    shape = (1, *value.shape)
+    if numbers is None or numbers.size == 0 or numbers.ndim > len(shape):
+        return None
     if numbers.size == 1:
         return numbers.reshape(1)
-    padded = numbers.reshape((1,) * (1 + len(value.shape) - numbers.ndim) + numbers.shape)
-    if padded.ndim != 1 + len(value.shape) or padded.shape[0] != 1:
+    padded = numbers.reshape((1,) * (len(shape) - numbers.ndim) + numbers.shape)
+    if any(d not in (1, shape[i]) for i, d in enumerate(padded.shape)):
         return None
     full = np.broadcast_to(padded[0], value.shape).reshape(value.layout.view)
     moved = full.transpose(value.layout.axes).reshape(-1, value.graph_shape[-1])

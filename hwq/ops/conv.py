@@ -37,6 +37,10 @@ def channel_bounds(params: Conv, interval: IntType) -> tuple[IntArray, IntArray]
 
 
 def infer(params: Conv, x: Tensor) -> tuple[tuple[int, ...], IntType]:
+    if len(x.shape) != 3 or params.weight.ndim != 4 or not params.weight.size or params.groups < 1:
+        raise ValueError(
+            f"conv of weight {params.weight.shape}, {params.groups} groups, reads a tensor of shape {x.shape}"
+        )
     h, w, c = x.shape
     per_group, c_out = params.weight.shape[2:]
     if c != per_group * params.groups or c_out % params.groups:

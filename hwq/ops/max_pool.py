@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hwq.cost.laws.pool import cost
 from hwq.emit.layers import HlsLayer, Site
 from hwq.ir import IntType, Tensor
@@ -25,8 +27,23 @@ class MaxPool:
 
 
 def infer(params: MaxPool, x: Tensor) -> tuple[tuple[int, ...], IntType]:
+    if len(x.shape) != 3:
+        raise ValueError(f"pools a tensor of shape {x.shape}, not (height, width, channels)")
     h, w, c = x.shape
-    return (*out_size((h, w), params.kernel, params.strides, params.pads, params.dilations), c), x.type
+    size = out_size((h, w), params.kernel, params.strides, params.pads, params.dilations)
+    for i in (0, 1):
+        first = np.arange(size[i]) * params.strides[i] - params.pads[i]
+        skipped = np.maximum(-(first // params.dilations[i]), 0)
+        inside = first + skipped * params.dilations[i]
+        if (
+            max(params.pads[i], params.pads[i + 2]) >= params.kernel[i]
+            or (skipped >= params.kernel[i]).any()
+            or (inside >= x.shape[i]).any()
+        ):
+            raise ValueError(
+                f"a window would hold only padding: kernel {params.kernel}, pads {params.pads} on {(h, w)}"
+            )
+    return (*size, c), x.type
 
 
 def run(params: MaxPool, x: IntArray) -> IntArray:

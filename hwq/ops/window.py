@@ -9,6 +9,8 @@ import numpy as np
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 """Top, left, bottom, right."""
+MAX_ELEMENTS = 2**28
+"""Of one tensor, a sample."""
 
 
 def out_size(size: Pair, kernel: Pair, strides: Pair, pads: Pads, dilations: Pair = (1, 1)) -> Pair:
@@ -17,6 +19,11 @@ def out_size(size: Pair, kernel: Pair, strides: Pair, pads: Pads, dilations: Pai
     >>> out_size((8, 8), (3, 3), (2, 2), (1, 1, 1, 1))
     (4, 4)
     """
+    pairs = (kernel, strides, dilations)
+    if any(len(p) != 2 or min(p) < 1 for p in pairs) or len(pads) != 4 or min(pads) < 0:
+        raise ValueError(f"a window of {kernel}, strides {strides}, dilation {dilations}, pads {pads}")
+    if (size[0] + pads[0] + pads[2]) * (size[1] + pads[1] + pads[3]) > MAX_ELEMENTS:
+        raise ValueError(f"pads {pads} make more than {MAX_ELEMENTS} elements of {size}")
     h, w = (
         (size[i] + pads[i] + pads[i + 2] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
         for i in (0, 1)

@@ -111,7 +111,8 @@ def _quantizer(quantizer: InputQuantizer, tensor: Tensor) -> None:
     where = f"quantiser of '{tensor.name}'"
     for values in (quantizer.scale, quantizer.offset, quantizer.step):
         _exact(values, tensor, where)
-    good = all(len(Surd.of(v).terms) == 1 and v > 0 for v in quantizer.step.tolist())
+    steps = [Surd.of(v) for v in quantizer.step.tolist()]
+    good = all(len(v.terms) == 1 and v.sign() > 0 for v in steps)
     _require(good, f"{where}: its step is not positive")
     lo, hi = (-1, 1) if quantizer.bipolar else (quantizer.lo, quantizer.hi)
     _require(max(map(abs, (lo, hi, quantizer.zero))) <= _MAX_CODE, f"{where}: codes beyond 32 bits")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 import zipfile
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hwq import ir, sim
 from hwq.errors import InputError
+from hwq.exact import Surd
 from hwq.frontends import load
 from hwq.ir import IntType
 from tests.networks import mlp, write
@@ -99,3 +104,129 @@ def test_other_versions_and_foreign_content_are_refused(graph: ir.Graph, tmp_pat
     (tmp_path / "text.hwq").write_text("hello")
     with pytest.raises(InputError, match=r"not a \.hwq graph"):
         ir.load(tmp_path / "text.hwq")
+
+
+# --- hostile files -------------------------------------------------------------------------------
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {n: archive.read(n) for n in archive.namelist()}
+
+
+def pack(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def header(shape: str, descr: str = "<i8") -> bytes:
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00v\x00" + text.encode()
+
+
+def npy(array: np.ndarray[Any, Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        header("(1000000000000,)"),
+        header("(-5,)") + b"0" * 80,
+        header("(1,)", "|O") + b"0" * 8,
+        npy(np.ones(1, dtype=np.float32)),
+        npy(np.ones((1, 1, 1))),
+        npy(np.full(1, np.nan)),
+        npy(np.ones(17)),
+        b"",
+    ],
+)
+def test_hostile_arrays_are_refused(data: bytes, graph: ir.Graph, tmp_path: Path) -> None:
+    path = tmp_path / "g.hwq"
+    graph.save(path)
+    files = members(path)
+    for name in files:
+        if name != "graph.json":
+            with pytest.raises(InputError, match="damaged"):
+                ir.load(pack(tmp_path / "h.hwq", {**files, name: data}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100000, '{"a":' * 100000, "null", '{"format": 1}', '{"format":1,"graph":' + "9" * 5000 + "}"],
+)
+def test_hostile_json_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="damaged"):
+        ir.load(pack(tmp_path / "h.hwq", {"graph.json": text.encode()}))
+
+
+QUANTIZER = ("inputs", 0, "quantizer")
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ((*QUANTIZER, "hi"), 1000, "declared"),
+        ((*QUANTIZER, "zero"), 1, "declared"),
+        ((*QUANTIZER, "bipolar"), True, "declared"),
+        ((*QUANTIZER, "step"), {"exact": [[["1", "-1"]]]}, "not positive"),
+        ((*QUANTIZER, "step"), {"exact": [[["-3", "1"]]]}, "not an exact number"),
+        ((*QUANTIZER, "step"), {"exact": [[["1", "1/0"]]]}, "not an exact number"),
+        ((*QUANTIZER, "step"), {"exact": [[["1", "1e999999999"]]]}, "not an exact number"),
+        ((*QUANTIZER, "step"), {"exact": [[["2", "1"], ["8", "-1/2"]]]}, "not positive"),
+        ((*QUANTIZER, "scale"), {"exact": [[["1", "1"]]] * 4}, "4 elements"),
+        ((*QUANTIZER, "rounding"), "XX", "Invalid enum"),
+        (("inputs", 0, "layout", "axes"), [1], "do not permute"),
+        (("inputs", 0, "shape"), [3, 3], "viewed as"),
+        (("outputs", 0, "layout", "view"), [4], "viewed as"),
+        (("tensors", "x", "name"), "y", "is called 'y'"),
+        (("tensors", "x", "type", "hi"), 2**70, "beyond 62 bits"),
+        (("tensors", "x", "shape"), [0], "has the shape"),
+        (("inputs",), [], "without inputs"),
+    ],
+)
+def test_inconsistent_graphs_are_refused(
+    where: tuple[str | int, ...], value: object, message: str, graph: ir.Graph, tmp_path: Path
+) -> None:
+    path = tmp_path / "g.hwq"
+    graph.save(path)
+    files = members(path)
+    content = json.loads(files["graph.json"])
+    place = content["graph"]
+    for key in where[:-1]:
+        place = place[key]
+    assert where[-1] in place if isinstance(where[-1], str) else True
+    place[where[-1]] = value
+    with pytest.raises(InputError, match=message):
+        ir.load(pack(path, {**files, "graph.json": json.dumps(content).encode()}))
+
+
+def test_exact_numbers_are_read_back(graph: ir.Graph, tmp_path: Path) -> None:
+    path = tmp_path / "g.hwq"
+    graph.save(path)
+    files = members(path)
+    content = json.loads(files["graph.json"])
+    content["graph"]["inputs"][0]["quantizer"]["step"] = {"exact": [[["2", "1/3"]]]}
+    read = ir.load(pack(path, {**files, "graph.json": json.dumps(content).encode()}))
+    quantizer = read.inputs[0].quantizer
+    assert quantizer is not None
+    assert quantizer.step[0] == Surd.sqrt(2) * Fraction(1, 3)
+
+
+def test_flipped_bits_are_refused_or_read(graph: ir.Graph, tmp_path: Path) -> None:
+    path = tmp_path / "g.hwq"
+    graph.save(path)
+    data, rng, refused = path.read_bytes(), random.Random(0), 0  # noqa: S311
+    for _ in range(100):
+        flipped = bytearray(data)
+        flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            ir.load(path)
+        except InputError:
+            refused += 1
+    assert refused > 50

@@ -65,7 +65,8 @@ def _truncate(x: Array, kind: type) -> Array:
     limits = np.iinfo(kind)
     if any(not limits.min <= v <= limits.max for v in whole):
         raise ValueError(f"a constant does not fit {np.dtype(kind).name}")
-    return np.asarray(whole, dtype=kind).reshape(x.shape)
+    result: Array = np.asarray(whole, dtype=kind).reshape(x.shape)
+    return result
 
 
 def _cast(attributes: Attributes, x: Array) -> Array:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from math import prod
 from pathlib import PurePath
 from typing import Any
@@ -17,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from hwq.errors import InputError, UnsupportedModel
-from hwq.exact import Surd, exact_array
 from hwq.ir import Graph, Port, Real, check
-from hwq.lowering import constants, products, quantize, shapes
+from hwq.lowering import affine, constants, products, quantize, shapes
 from hwq.lowering.arity import check_arity, reported
 from hwq.lowering.builder import Builder, Resolution
 from hwq.lowering.grid import InputType
-from hwq.lowering.pending import BatchNorm, Relu, Step, Steps, compose, scale_by, shift_by
+from hwq.lowering.pending import Relu, Steps, compose, scale_by, shift_by
 from hwq.lowering.real import RealGraph, RealNode, RealPort
 from hwq.lowering.values import (
     Constant,
@@ -33,7 +31,6 @@ from hwq.lowering.values import (
     Raw,
     Value,
     channels_last,
-    per_channel,
     then,
 )
 from hwq.ops.max_pool import MaxPool
@@ -202,32 +199,6 @@ class _Walk:
 Inputs = list[Any]
 
 
-def _flow(node: RealNode, value: Value | None) -> Flow:
-    if not isinstance(value, (Raw, Pending)):
-        raise UnsupportedModel(
-            node.name, node.op, "its first operand is a constant", "fold it before the export"
-        )
-    return value
-
-
-def _parameter(node: RealNode, value: Value | None, flow: Flow) -> Any:
-    """A constant operand, one element or one a channel of the flow."""
-    if not isinstance(value, (Constant, QuantizedConstant)):
-        cure = "only constants can be added, subtracted, multiplied or divided so far"
-        raise UnsupportedModel(node.name, node.op, "combines two computed tensors", cure)
-    numbers = value.exact() if isinstance(value, QuantizedConstant) else value.values
-    shape, array = numbers.shape, per_channel(numbers, flow)
-    if array is None:
-        cure = "use one number a tensor or a channel"
-        raise UnsupportedModel(
-            node.name,
-            node.op,
-            f"its constant of shape {shape} varies inside a channel of {flow.shape}, or does not fit",
-            cure,
-        )
-    return array
-
-
 def _quant(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     parameters = inputs[1:]
     if not all(isinstance(p, (Constant, QuantizedConstant)) for p in parameters):
@@ -239,7 +210,7 @@ def _quant(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
         exact = value.exact() if isinstance(value, QuantizedConstant) else value.values
         return quantize.quantize_constant(node, exact, arrays)
     make, scale = quantize.read_quantizer(node, arrays)
-    flow = _flow(node, value)
+    flow = affine.computed(node, value)
     quantizer = make(quantize.step_of(node, scale, flow))
     if isinstance(flow, Raw):
         return quantize.quantize_input(walk.builder, flow, quantizer, node)
@@ -277,63 +248,8 @@ def _conv(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
     return products.conv(walk.builder, node, x, weight, inputs[2] if len(inputs) > 2 else None)
 
 
-def _batch_norm(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    flow = _flow(node, inputs[0])
-    if node.attributes.get("training_mode", 0):
-        raise UnsupportedModel(
-            node.name, node.op, "is in training mode", "call model.eval() before the export"
-        )
-    if not all(isinstance(v, (Constant, QuantizedConstant)) for v in inputs[1:5]):
-        raise UnsupportedModel(
-            node.name, node.op, "its parameters are computed", "export with constant parameters"
-        )
-    size = flow.shape[0] if flow.shape else 1
-    column = (size,) + (1,) * (len(flow.shape) - 1)
-    raw = [v.exact() if isinstance(v, QuantizedConstant) else v.values for v in inputs[1:5]]
-    if any(a.size != size for a in raw):
-        raise UnsupportedModel(
-            node.name, node.op, f"parameters do not fit {size} channels", "check the export"
-        )
-    arrays = [per_channel(a.reshape(column), flow) for a in raw]
-    epsilon = Fraction(float(node.attributes.get("epsilon", np.float32(1e-5))))
-    gamma, beta, mean, variance = (np.asarray(a) for a in arrays)
-    if (variance.astype(np.float64) + float(epsilon) <= 0).any():
-        raise UnsupportedModel(node.name, node.op, "its variance is not positive", "check the training")
-    return then(flow, BatchNorm(gamma, beta, mean, variance, epsilon))
-
-
-def _arithmetic(step: Callable[[Any], Step], *, commutes: bool) -> Callable[[_Walk, RealNode, Inputs], Value]:
-    def handle(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-        first, second = inputs
-        if commutes and isinstance(first, (Constant, QuantizedConstant)):
-            first, second = second, first
-        if isinstance(first, (Constant, QuantizedConstant)):
-            return _reversed(node, first, second)
-        flow = _flow(node, first)
-        return then(flow, step(_parameter(node, second, flow)))
-
-    return handle
-
-
-def _reversed(node: RealNode, first: Constant | QuantizedConstant, second: Value) -> Value:
-    """``constant - x``; ``constant / x`` has no integer form."""
-    if node.op != "Sub":
-        raise UnsupportedModel(node.name, node.op, "divides by a computed tensor", "no integer form exists")
-    flow = then(_flow(node, second), scale_by(np.array([-1.0])))
-    return then(flow, shift_by(_parameter(node, first, flow)))
-
-
-def _divide_by(values: Any) -> Step:
-    inverse = [Surd.of(v if values.dtype == object else float(v)).inverse() for v in values]
-    return scale_by(exact_array(inverse))
-
-
-def _negated(values: Any) -> Step:
-    return shift_by(-values)
-
-
 def _relu(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    return then(_flow(node, inputs[0]), Relu())
+    return then(affine.computed(node, inputs[0]), Relu())
 
 
 def _identity(_walk: _Walk, _node: RealNode, inputs: Inputs) -> Value:
@@ -357,11 +273,11 @@ def _cast(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
         raise UnsupportedModel(
             node.name, node.op, f"rounds a computed tensor (to={node.attributes.get('to')})", cure
         )
-    return _flow(node, inputs[0])
+    return affine.computed(node, inputs[0])
 
 
 def _softmax(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    flow = _flow(node, inputs[0])
+    flow = affine.computed(node, inputs[0])
     if node.outputs[0] not in {p.name for p in walk.real.outputs} or walk.uses[node.outputs[0]] > 1:
         raise UnsupportedModel(
             node.name, node.op, "stands inside the network", "a Softmax is possible only at the end"
@@ -376,7 +292,7 @@ def _softmax(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
 
 
 def _max_pool(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    x, attributes = _flow(node, inputs[0]), node.attributes
+    x, attributes = affine.computed(node, inputs[0]), node.attributes
     if isinstance(x, Raw) or len(x.shape) != 3:
         raise UnsupportedModel(
             node.name, node.op, "needs a quantised (channels, height, width) tensor", products.QUANTIZE_CURE
@@ -407,12 +323,12 @@ def _flatten(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
         raise UnsupportedModel(
             node.name, node.op, "flattens along another axis than 1", "use torch.flatten(x, 1)"
         )
-    flow = _flow(node, inputs[0])
+    flow = affine.computed(node, inputs[0])
     return shapes.to_shape(walk.builder, node, flow, (prod(flow.shape),))
 
 
 def _reshape(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    flow = _flow(node, inputs[0])
+    flow = affine.computed(node, inputs[0])
     if not isinstance(inputs[1], Constant) or inputs[1].values.dtype.kind not in "iu":
         raise UnsupportedModel(node.name, node.op, "its shape is computed", "reshape to constant sizes")
     wanted = [int(s) for s in inputs[1].values.ravel()]
@@ -420,12 +336,12 @@ def _reshape(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
 
 
 HANDLERS: dict[str, Callable[[_Walk, RealNode, Inputs], Value]] = {
-    "Add": _arithmetic(shift_by, commutes=True),
-    "BatchNormalization": _batch_norm,
+    "Add": affine.arithmetic(shift_by, commutes=True),
+    "BatchNormalization": affine.batch_norm,
     "BipolarQuant": _quant,
     "Cast": _cast,
     "Conv": _conv,
-    "Div": _arithmetic(_divide_by, commutes=False),
+    "Div": affine.arithmetic(affine.divide_by, commutes=False),
     "Dropout": _dropout,
     "Flatten": _flatten,
     "Gemm": _gemm,
@@ -433,10 +349,10 @@ HANDLERS: dict[str, Callable[[_Walk, RealNode, Inputs], Value]] = {
     "IntQuant": _quant,
     "MatMul": _matmul,
     "MaxPool": _max_pool,
-    "Mul": _arithmetic(scale_by, commutes=True),
+    "Mul": affine.arithmetic(scale_by, commutes=True),
     "Quant": _quant,
     "Relu": _relu,
     "Reshape": _reshape,
     "Softmax": _softmax,
-    "Sub": _arithmetic(_negated, commutes=False),
+    "Sub": affine.arithmetic(affine.negated, commutes=False),
 }

@@ -102,7 +102,7 @@ def exact_floats(numbers: np.ndarray[Any, Any]) -> FloatArray | None:
         exact = [Surd.of(v) for v in numbers.ravel()]
         if not all(v.is_rational and Fraction(float(v)) == v.rational() for v in exact):
             return None
-        return np.array([float(v) for v in exact], dtype=np.float64).reshape(numbers.shape)
+        numbers = np.asarray([float(v) for v in exact]).reshape(numbers.shape)
     floats: FloatArray = numbers.astype(np.float64)
     if numbers.dtype.kind in "iu" and not all(-(2**53) <= int(f) <= 2**53 for f in _ends(numbers)):
         return None
@@ -125,7 +125,8 @@ def per_channel(constant: np.ndarray[Any, Any], value: Flow) -> ExactArray | Non
     if numbers.size == 1:
         return numbers.reshape(1)
     padded = numbers.reshape((1,) * (len(shape) - numbers.ndim) + numbers.shape)
-    if any(d not in (1, shape[i]) for i, d in enumerate(padded.shape)):
+    given: Shape = padded.shape
+    if any(d not in (1, shape[i]) for i, d in enumerate(given)):
         return None
     full = np.broadcast_to(padded[0], value.shape).reshape(value.layout.view)
     moved = full.transpose(value.layout.axes).reshape(-1, value.graph_shape[-1])

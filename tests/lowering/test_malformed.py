@@ -135,17 +135,14 @@ def test_zero_points_of_weights_may_differ_by_channel(tmp_path: Path) -> None:
 
 
 def test_wide_weights_round_exactly(tmp_path: Path) -> None:
-    net = Net([1])
-    value, step = np.float32(123456.789), np.float32(0.0003)
-    graph = lowered(
-        net, net.node("MatMul", [net.quant("x", 0.5, 3), _wide(net, value, step)]), tmp_path
-    ).graph
-    exact = round(Fraction(float(value)) / Fraction(float(step)))
-    assert graph.nodes[0].params.weight.item() == exact
-
-
-def _wide(net: Net, value: np.float32, step: np.float32) -> str:
-    return net.quant(net.constant([[value]]), step, 32)
+    """Quotients 2**-25 beside a half, where float64 has a quarter of a millionth of spacing."""
+    step, near = 2**24 - 5, [15440277 * 2**30, 16108744 * 2**31]
+    net = Net([len(near)])
+    weight = net.quant(net.constant(np.array(near, dtype=np.float64)[:, None]), float(step), 32)
+    graph = lowered(net, net.node("MatMul", [net.quant("x", 0.5, 3), weight]), tmp_path).graph
+    exact = [round(Fraction(x, step)) for x in near]
+    assert [round(x / step) for x in near] != exact
+    assert graph.nodes[0].params.weight.ravel().tolist() == exact
 
 
 def test_relu_between_input_and_unsigned_quantiser_is_the_clamp(tmp_path: Path) -> None:

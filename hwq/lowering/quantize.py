@@ -142,8 +142,7 @@ def encode(x: FloatArray, step: FloatArray, quantizer: Quantizer, zero: IntArray
         z = np.clip(x / step + zero, quantizer.lo, quantizer.hi)
     codes = round_float(quantizer.rounding, z).astype(np.int64)
     power_of_two = (np.frexp(step)[0] == 0.5) & (zero == 0)
-    band = 1e-9 + 2.0**-50 * (np.abs(z) + 2.0 * np.abs(zero))
-    unsure = np.flatnonzero(near_boundary(quantizer.rounding, z, band) & ~power_of_two)
+    unsure = np.flatnonzero(near_boundary(quantizer.rounding, z, 1e-9) & ~power_of_two)
     triples = np.stack([x[unsure], step[unsure], zero[unsure].astype(np.float64)])
     triples, where = np.unique(triples, axis=1, return_inverse=True)
     exact = [

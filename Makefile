@@ -23,8 +23,8 @@ demo: $(STAMP)  ## digits: train, verify, generate, simulate the C++, estimate, 
 test: $(STAMP)  ## the default tests (no network, no vendor tool)
 	$(BIN)/python -m pytest
 
-test-slow: $(STAMP)  ## the long tests too
-	$(BIN)/python -m pytest -m 'slow or not slow'
+test-slow: $(STAMP)  ## the long tests: thousands of random networks, larger projects
+	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff format --check .

@@ -90,7 +90,7 @@ class _Frequency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    value: Annotated[str, msgspec.Meta(min_length=1)]
+    value: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$")]
     source: _Source
 
 

@@ -85,3 +85,12 @@ def test_a_wrong_key_is_named(tmp_path: Path, old: str, new: str, message: str) 
 def test_a_missing_board_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.toml does not exist"):
         boards.load(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("part", ["[exec rm -rf x]", "a;b", "", "xc7 z020"])
+def test_a_part_that_a_script_could_misread_is_refused(tmp_path: Path, part: str) -> None:
+    text = (data_dir("boards") / "pynq-z2.toml").read_text().replace("xc7z020clg400-1", part, 1)
+    path = tmp_path / "evil.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match="part"):
+        boards.load(str(path))

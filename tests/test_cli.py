@@ -388,7 +388,7 @@ def test_every_command_has_help() -> None:
 
 def test_ctrl_c_in_training_leaves_a_run_that_resumes(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = ["train", "digits-mlp-w2a2", "--out", str(out), "--set", "train.epochs=40"]
+    words = ["train", "digits-mlp-w2a2", "--out", str(out), "--set", "train.epochs=120"]
     process = subprocess.Popen([*HWQ, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     last = out / "checkpoints" / "last.pt"
     deadline = time.monotonic() + 120

@@ -49,3 +49,15 @@ class ToolMissing(HwqError):
     """A program or an optional package that this command needs is not installed."""
 
     exit_code = 3
+
+
+MALFORMED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+)
+"""What reading a damaged file can raise below; importers turn these into `InputError`."""

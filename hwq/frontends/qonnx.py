@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hwq.errors import InputError, UnsupportedModel
+from hwq.errors import MALFORMED, InputError, UnsupportedModel
 from hwq.lowering.real import RealGraph, RealNode, RealPort
 
 MAX_FILE_BYTES = 2**31
@@ -25,16 +25,6 @@ QUANT_DOMAINS = (
     "finn.custom_op.general",
 )
 _STANDARD = ("", "ai.onnx")
-_MALFORMED = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    RecursionError,
-)
-"""What reading a damaged file can raise below."""
 
 
 def read(path: Path) -> RealGraph:
@@ -61,7 +51,7 @@ def parse(data: bytes, path: Path) -> RealGraph:
     """The network in a serialised ONNX model; `path` names it and is where external data may lie."""
     try:
         return _parse(_decode(data, path), data, path)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise InputError(f"{path}: the file is malformed: {error}") from error
 
 
@@ -121,7 +111,7 @@ def _array(tensor: Any, path: Path) -> np.ndarray[Any, Any]:
         _check_external(tensor, path)
     try:
         array = np.asarray(numpy_helper.to_array(tensor, base_dir=str(path.parent)))
-    except (*_MALFORMED, OSError) as error:
+    except (*MALFORMED, OSError) as error:
         raise InputError(f"{path}: constant '{tensor.name}' cannot be read: {error}") from error
     if array.dtype.kind not in "fiub":
         raise InputError(
@@ -187,7 +177,7 @@ def _attribute(attribute: Any, node: str, op: str) -> Any:
         value = onnx.helper.get_attribute_value(attribute)
         many = value if isinstance(value, list) else [value]
         many = [v.decode() if isinstance(v, bytes) else v for v in many]
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise InputError(
             f"node '{node}' ({op}): attribute '{attribute.name}' cannot be read: {error}"
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hwq.errors import UnsupportedModel
+from hwq.errors import MALFORMED, UnsupportedModel
 from hwq.lowering.real import RealNode
 
 ARITY: dict[str, tuple[int, int]] = {
@@ -28,15 +28,6 @@ ARITY: dict[str, tuple[int, int]] = {
     "Transpose": (1, 1),
 }
 """Fewest and most inputs by operator; the fewest must be there, the others may be left out."""
-_MALFORMED = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    RecursionError,
-)
 
 
 def check_arity(node: RealNode) -> None:
@@ -63,6 +54,6 @@ def reported(name: str, op: str) -> Iterator[None]:
     """
     try:
         yield
-    except _MALFORMED as error:
+    except MALFORMED as error:
         detail = str(error) or type(error).__name__
         raise UnsupportedModel(name, op, f"is malformed: {detail}", "export the model again") from error

@@ -122,8 +122,9 @@ def run_demo(
     with _step(console, "estimate", "resources and speed") as note:
         estimate = cost.estimate(graph, configs[Io.PARALLEL]).to_json()
         both = [estimate, cost.estimate(graph, configs[Io.STREAM]).to_json()]
+        both.sort(key=lambda e: bool(e["fits"] != "yes"))  # the headline is of a design that fits
+        estimate = both[0]
         runs.write_record(out / "estimate.json", {"hwq": __version__, "estimates": both})
-        estimate = next((e for e in both if e["fits"] == "yes"), estimate)
         note.append(", ".join(f"{e['io']}: fits {e['fits']}" for e in both))
     with _step(console, "report", "one HTML page, Markdown and JSON"):
         _report(out)

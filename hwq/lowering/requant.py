@@ -59,37 +59,56 @@ class Levels:
     has_below: BoolArray
 
 
-def levels(thresholds: IntArray, base: int, lo: IntArray, hi: IntArray) -> Levels:
-    """Constraints of a table over the intervals lo[c]..hi[c]."""
+def levels(
+    thresholds: IntArray, base: int, lo: IntArray, hi: IntArray, below: IntArray | None = None
+) -> Levels:
+    """Constraints of a table over the intervals lo[c]..hi[c].
+
+    Args:
+        thresholds: (channels, levels - 1); the lowest reachable integer of each level.
+        base: Integer below all thresholds.
+        lo: Lowest reachable integer, one or one a channel.
+        hi: Highest.
+        below: The highest reachable integer under each threshold, of its shape; its predecessor if None.
+    """
     n, k = thresholds.shape
+    under = thresholds - 1 if below is None else below
     low, high = np.broadcast_to(lo[:, None], (n, k)), np.broadcast_to(hi[:, None], (n, k))
     code = np.broadcast_to(base + 1 + np.arange(k), (n, k))
     return Levels(
         code,
-        np.maximum(thresholds, low),
+        np.clip(thresholds, low, high),
         thresholds <= high,
-        np.minimum(thresholds - 1, high),
-        thresholds > low,
+        np.clip(under, low, high),
+        under >= low,
     )
 
 
 def synthesise(
-    thresholds: IntArray, base: int, step: int, interval: IntType, lo: IntArray, hi: IntArray
+    thresholds: IntArray,
+    base: int,
+    step: int,
+    interval: IntType,
+    lo: IntArray,
+    hi: IntArray,
+    below: IntArray | None = None,
 ) -> Form:
     """The cheapest form that equals the table; the compare tree always does.
 
     Args:
-        thresholds: (channels or 1, levels - 1).
+        thresholds: (channels or 1, levels - 1); the lowest reachable integer of each level.
         base: Integer below all thresholds.
         step: Distance of neighbouring integers.
         interval: Of the tensor that is compared.
         lo: Lowest reachable integer, one or one a channel.
         hi: Highest.
+        below: The highest reachable integer that must give less than the level, of the shape of
+            `thresholds`; `thresholds` - 1 if None. Integers between the two never occur.
     """
-    best = _compare_tree(thresholds, base, step, interval, lo, hi)
+    best = _compare_tree(thresholds, base, step, interval, lo, hi, below)
     if step != 1 or not thresholds.shape[1]:
         return best
-    found = levels(thresholds, base, lo, hi)
+    found = levels(thresholds, base, lo, hi, below)
     top = base + thresholds.shape[1]
     for params in _candidates(found, base, top):
         form = Form(params, _describe(params), _cost(params, interval), _proof(params, found))
@@ -99,13 +118,35 @@ def synthesise(
 
 
 def _compare_tree(
-    thresholds: IntArray, base: int, step: int, interval: IntType, lo: IntArray, hi: IntArray
+    thresholds: IntArray,
+    base: int,
+    step: int,
+    interval: IntType,
+    lo: IntArray,
+    hi: IntArray,
+    below: IntArray | None,
 ) -> Form:
     always, never = thresholds <= lo[:, None], thresholds > hi[:, None]
-    clean = np.where(always, interval.lo, np.where(never, interval.hi + 1, thresholds))
+    free = thresholds if below is None else _roundest(np.minimum(below, thresholds - 1) + 1, thresholds)
+    clean = np.where(always, interval.lo, np.where(never, interval.hi + 1, free))
     count = thresholds.shape[1]
     cost = count * (interval.bits / 2 + 1)
     return Form(Threshold(clean, base, step), f"compare tree, {count} thresholds", cost, 2 * thresholds.size)
+
+
+def _roundest(first: IntArray, last: IntArray) -> IntArray:
+    """The integer of first..last with the most trailing zeros, made non-decreasing along each row.
+
+    >>> _roundest(np.array([[-3, 5, 9, 10]]), np.array([[2, 7, 9, 17]])).tolist()
+    [[0, 6, 9, 16]]
+    """
+    best = last.copy()
+    for zeros in range(1, 62):
+        candidate = (last >> zeros) << zeros
+        if not (inside := candidate >= first).any():
+            break
+        best = np.where(inside, candidate, best)
+    return np.maximum.accumulate(best, axis=1)
 
 
 def _candidates(found: Levels, base: int, top: int) -> Iterator[Requant]:

@@ -11,6 +11,7 @@ from hwq.cost.fits import fits
 from hwq.cost.laws.dataflow import TopStyle, fifos, registers, schedule
 from hwq.cost.laws.setting import Setting
 from hwq.cost.model import RESOURCES, Estimate, LayerCost, Stage, total
+from hwq.errors import UnsupportedModel
 from hwq.hardware import HardwareConfig, Io, Strategy, matrix_shape
 from hwq.ir import Graph
 from hwq.ops import OPS
@@ -102,7 +103,15 @@ def setting_of(config: HardwareConfig, stage: Stage, reuse: int = 1) -> Setting:
 def _layer(graph: Graph, config: HardwareConfig, stage: Stage, index: int) -> LayerCost:
     node = graph.nodes[index]
     x, out = graph.tensors[node.inputs[0]], graph.tensors[node.output]
-    return OPS[node.op].cost(node, x, out, setting_of(config, stage, config.reuse_of(node)))
+    cost = OPS[node.op].cost
+    if cost is None:
+        raise UnsupportedModel(
+            node.name,
+            node.op,
+            "has no HLS layer yet, so there is nothing to estimate",
+            "leave it out of what is estimated; it can be simulated and verified",
+        )
+    return cost(node, x, out, setting_of(config, stage, config.reuse_of(node)))
 
 
 def _between(graph: Graph, config: HardwareConfig, stage: Stage, style: TopStyle) -> LayerCost:

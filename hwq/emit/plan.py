@@ -186,9 +186,14 @@ def _layers_of(
         stream=config.io is Io.STREAM,
         resource=config.strategy is Strategy.RESOURCE,
     )
+    emit = OPS[node.op].emit
+    if emit is None:
+        raise site.refuse(
+            "has no HLS layer yet", "leave it out of what is generated; it can be simulated and verified"
+        )
     planned: list[PlannedLayer] = []
     inputs = tuple(makers[t] for t in node.inputs)
-    for layer in OPS[node.op].emit(node.params, site):
+    for layer in emit(node.params, site):
         name = "_".join(filter(None, (f"l{index}", identifier(node.name), layer.suffix)))
         tensor = None if layer.suffix else node.output
         reuse = config.reuse_of(node) if layer.matrix else 1

@@ -11,6 +11,7 @@ Pads = tuple[int, int, int, int]
 """Top, left, bottom, right."""
 MAX_ELEMENTS = 2**28
 """Of one tensor, a sample."""
+MAX_INPUT_DILATION = 2**12
 
 
 def out_size(size: Pair, kernel: Pair, strides: Pair, pads: Pads, dilations: Pair = (1, 1)) -> Pair:
@@ -45,3 +46,28 @@ def windows(
     span = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(x, span, axis=(1, 2))
     return view[:, :: strides[0], :: strides[1], :, :: dilations[0], :: dilations[1]]
+
+
+def spread(x: np.ndarray[Any, Any], dilations: Pair) -> np.ndarray[Any, Any]:
+    """(N, H, W, C) with dilation - 1 zeros between neighbouring pixels.
+
+    >>> spread(np.array([[[[1], [2]]]]), (1, 3)).ravel().tolist()
+    [1, 0, 0, 2]
+    """
+    if dilations == (1, 1):
+        return x
+    n, h, w, c = x.shape
+    out = np.zeros((n, *spread_size((h, w), dilations), c), dtype=x.dtype)
+    out[:, :: dilations[0], :: dilations[1]] = x
+    return out
+
+
+def spread_size(size: Pair, dilations: Pair) -> Pair:
+    """Height and width with zeros between the pixels.
+
+    >>> spread_size((3, 4), (2, 1))
+    (5, 4)
+    """
+    if len(dilations) != 2 or not all(1 <= d <= MAX_INPUT_DILATION for d in dilations):
+        raise ValueError(f"input dilation {dilations}; 1 to {MAX_INPUT_DILATION} are possible")
+    return (size[0] - 1) * dilations[0] + 1, (size[1] - 1) * dilations[1] + 1

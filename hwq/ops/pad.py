@@ -1,0 +1,50 @@
+"""More elements around a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwq.ir import IntType, Tensor
+from hwq.ops.spec import OpSpec, bounded, narrow, no_macs
+from hwq.rounding import IntArray
+
+MODES = ("constant", "reflect", "edge")
+
+
+@dataclass(frozen=True)
+class Pad:
+    """For each axis (without batch) how many elements come before and after; modes as `numpy.pad` has them.
+
+    A reflection takes fewer elements than the axis has.
+    """
+
+    pads: tuple[tuple[int, int], ...]
+    value: int = 0
+    mode: str = "constant"
+
+
+def infer(params: Pad, x: Tensor) -> tuple[tuple[int, ...], IntType]:
+    if params.mode not in MODES:
+        raise ValueError(f"pads in mode '{params.mode}'; there are {', '.join(MODES)}")
+    if len(params.pads) != len(x.shape) or any(len(p) != 2 or min(p) < 0 for p in params.pads):
+        raise ValueError(f"pads {params.pads} on a tensor of shape {x.shape}")
+    most = [max(p) for p in params.pads]
+    if params.mode == "reflect" and any(p >= s > 0 for p, s in zip(most, x.shape, strict=True) if p):
+        raise ValueError(f"reflects {params.pads} of a tensor of shape {x.shape}")
+    shape = bounded(tuple(s + p[0] + p[1] for s, p in zip(x.shape, params.pads, strict=True)))
+    if params.mode != "constant" or not any(most):
+        return shape, x.type
+    return shape, narrow(min(x.type.lo, params.value), max(x.type.hi, params.value))
+
+
+def run(params: Pad, x: IntArray) -> IntArray:
+    widths: Any = ((0, 0), *params.pads)
+    if params.mode == "constant":
+        return np.pad(x, widths, constant_values=params.value)
+    return np.pad(x, widths, mode="reflect" if params.mode == "reflect" else "edge")
+
+
+SPEC = OpSpec("pad", Pad, infer, run, no_macs, source="ONNX Pad")

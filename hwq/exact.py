@@ -45,8 +45,10 @@ class Surd:
     def __init__(
         self, value: Fraction | int | float = 0, terms: tuple[tuple[int, Fraction], ...] | None = None
     ):
-        rational = Fraction(value)
-        self.terms = terms if terms is not None else (((1, rational),) if rational else ())
+        if terms is None:
+            rational = Fraction(value)
+            terms = ((1, rational),) if rational else ()
+        self.terms = terms
 
     @staticmethod
     def of(value: Number) -> Surd:
@@ -68,8 +70,11 @@ class Surd:
         return Surd(terms=tuple((n, -c) for n, c in self.terms))
 
     def __add__(self, other: Number) -> Surd:
+        summand = Surd.of(other)
+        if not (self.terms and summand.terms):
+            return self if self.terms else summand
         total = dict(self.terms)
-        for n, c in Surd.of(other).terms:
+        for n, c in summand.terms:
             _accumulate(total, n, c)
         return Surd(terms=tuple(sorted((n, c) for n, c in total.items() if c)))
 
@@ -83,8 +88,11 @@ class Surd:
 
     def __mul__(self, other: Number) -> Surd:
         total: dict[int, Fraction] = {}
-        for n, c in self.terms:
-            for m, d in Surd.of(other).terms:
+        left, right = self.terms, Surd.of(other).terms
+        if len(left) == len(right) == 1 and (left[0][0] == 1 or right[0][0] == 1):  # the usual case, fast
+            return Surd(terms=((left[0][0] * right[0][0], left[0][1] * right[0][1]),))
+        for n, c in left:
+            for m, d in right:
                 factor, radicand = (n, 1) if n == m else _split_root(n * m)
                 _accumulate(total, radicand, c * d * factor)
         return Surd(terms=tuple(sorted((n, c) for n, c in total.items() if c)))
@@ -185,6 +193,13 @@ def at(values: ExactArray, channel: int) -> Surd:
     )
 
 
+def signs(values: ExactArray) -> npt.NDArray[np.int64]:
+    """-1, 0 or 1 of each exact element."""
+    if values.dtype != object:
+        return np.sign(values).astype(np.int64)
+    return np.array([Surd.of(v).sign() for v in values], dtype=np.int64)
+
+
 def nearest(values: ExactArray) -> npt.NDArray[np.float64]:
     """The float64 nearest to each exact element."""
     if values.dtype != object:
@@ -197,3 +212,55 @@ def exact_array(values: list[Surd]) -> ExactArray:
     out = np.empty(len(values), dtype=object)
     out[:] = values
     return out
+
+
+def simplest(values: ExactArray) -> ExactArray:
+    """The same numbers as float64 where each is one, and as one element where all are equal."""
+    if values.dtype == object:
+        exact = [Surd.of(v) for v in values]
+        if all(v.is_rational for v in exact):
+            floats = [float(v) for v in exact]
+            if all(Fraction(f) == v.rational() for f, v in zip(floats, exact, strict=True)):
+                values = np.array(floats)
+    if values.dtype != object:
+        return values[:1] if len(values) > 1 and (values == values[0]).all() else values
+    first = exact[0].terms
+    return exact_array(exact[:1] if all(v.terms == first for v in exact) else exact)
+
+
+def add(a: ExactArray, b: ExactArray) -> ExactArray:
+    """Exact sums of per-channel arrays (n or 1,)."""
+    if object not in (a.dtype, b.dtype):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = a + b
+            part = total - a
+            lost = (a - (total - part)) + (b - part)  # Knuth's two-sum: what the rounding lost
+        if (lost == 0).all():
+            return np.asarray(total)
+    return exact_array([x + y for x, y in _pairs(a, b)])
+
+
+def multiply(a: ExactArray, b: ExactArray) -> ExactArray:
+    """Exact products of per-channel arrays (n or 1,)."""
+    if object not in (a.dtype, b.dtype):
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            product = a * b
+            (a1, a2), (b1, b2) = _halves(a), _halves(b)
+            lost = ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2  # Dekker: what the rounding lost
+        safe = (np.abs(product) > 1e-250) | (a == 0) | (b == 0)
+        if ((lost == 0) & safe).all():
+            return np.asarray(product)
+    return exact_array([x * y for x, y in _pairs(a, b)])
+
+
+def _halves(x: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Veltkamp: x as a sum of two numbers of 26 bits."""
+    scaled = x * 134217729.0
+    upper = scaled - (scaled - x)
+    return upper, x - upper
+
+
+def _pairs(a: ExactArray, b: ExactArray) -> list[tuple[Surd, Surd]]:
+    n = max(len(a), len(b))
+    left, right = ([Surd.of(x) for x in v.tolist()] for v in (a, b))
+    return list(zip(left * (n // len(left)), right * (n // len(right)), strict=True))

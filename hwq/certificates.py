@@ -10,20 +10,28 @@ scales are powers of two and the sums are below 2**24, products and sums err now
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hwq.exact import ExactArray, Surd, at
-from hwq.ir import Graph, Node
+from hwq.exact import ExactArray, Surd, at, nearest
+from hwq.ir import Graph, Node, Tensor
 from hwq.lowering.builder import Resolution
 from hwq.lowering.pending import Affine, Steps, evaluate, evaluate_exact
 from hwq.lowering.thresholds import NO_TIE, Quantizer
+from hwq.lowering.values import Term
 from hwq.ops import OPS
+from hwq.ops.add import Add
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
+from hwq.ops.global_sum import GlobalSum
+from hwq.ops.matmul import MatMul
+from hwq.ops.mul import Mul
+from hwq.ops.pad import Pad
+from hwq.ops.requant import Requant
+from hwq.ops.sum_pool import SumPool
 from hwq.rounding import BoolArray, FloatArray, IntArray
 
 _UNIT = 2.0**-24
@@ -41,6 +49,7 @@ class Certificate:
     stage_code: int
     distance: float
     bound: float
+    real: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,15 @@ class Judgement:
     distance: float
     bound: float
     why: str
+    real: str = ""
 
 
 @dataclass(frozen=True)
 class Sum:
-    """What was added up to make an integer tensor: number of terms, and magnitudes of the tensor's shape."""
+    """What was added up to make an integer tensor: number of roundings, and magnitudes of the tensor's shape.
+
+    `node` is the product behind it, if nothing else was computed since.
+    """
 
     terms: int
     magnitude: FloatArray
@@ -63,39 +76,60 @@ class Sum:
 
 
 def summed(graph: Graph, tensor: str, values: Mapping[str, IntArray]) -> Sum:
-    """The product behind an integer tensor, and the sums of magnitudes at the values at hand.
-
-    Pools, reshapes and sign changes between the two pass magnitudes on; another quantiser ends the search.
-    """
+    """The sums of magnitudes at the values at hand, back to tensors that are quantised in the file."""
     node = graph.producer(tensor)
-    if node is None or (node.op in ("threshold", "requant") and not _negates(node)):
+    if node is None or graph.tensors[tensor].source is not None or node.op in ("threshold", "lut", "argmax"):
         return Sum(1, np.abs(values[tensor]).astype(np.float64), None)
-    source = node.inputs[0]
-    if isinstance(node.params, (Dense, Conv)):
-        weight = node.params.weight
-        positive = replace(node.params, weight=np.abs(weight))
-        sums = OPS[node.op].run(positive, np.abs(values[source]))
-        return Sum(int(np.prod(weight.shape[:-1])), sums.astype(np.float64), node)
-    behind = summed(graph, source, values)
-    if _negates(node):
-        return behind
-    moved = np.asarray(OPS[node.op].run(node.params, np.asarray(behind.magnitude)), dtype=np.float64)
-    return Sum(behind.terms, moved, behind.node)
+    behind = [summed(graph, t, values) for t in node.inputs]
+    magnitudes = [b.magnitude for b in behind]
+    positive, count = _positive(node, graph.tensors[node.inputs[0]])
+    if positive is None:
+        return Sum(1, np.abs(values[tensor]).astype(np.float64), None)
+    moved = np.asarray(OPS[node.op].run(positive, *magnitudes), dtype=np.float64)
+    same = count == 0 and len(behind) == 1
+    node_behind = node if node.op in ("dense", "conv") else behind[0].node if same else None
+    return Sum(count + max(b.terms for b in behind), moved, node_behind)
 
 
-def _negates(node: Node) -> bool:
-    """Whether a requantisation only changes signs."""
+def _positive(node: Node, x: Tensor) -> tuple[Any, int]:
+    """Parameters with which a node adds up magnitudes, and how many roundings float32 adds; None for a quantiser."""
     params = node.params
-    return node.op == "requant" and not params.shift and bool((np.abs(params.mult) == 1).all())
+    if isinstance(params, (Dense, Conv)):
+        return replace(params, weight=np.abs(params.weight)), int(np.prod(params.weight.shape[:-1]))
+    if isinstance(params, Add):
+        return replace(params, mult=np.abs(params.mult), add=np.abs(params.add)), 2 * len(params.mult)
+    if isinstance(params, Requant):
+        if params.shift:
+            return None, 0
+        plain = Add(np.abs(params.mult)[None], np.abs(params.add))
+        return (plain, 0) if not params.add.any() else (plain, 2)
+    if isinstance(params, Pad):
+        return replace(params, value=abs(params.value)), 0
+    window = {SumPool: lambda: int(np.prod(params.kernel)), GlobalSum: lambda: int(np.prod([x.shape[a] for a in params.axes])),
+              MatMul: lambda: x.shape[-1], Mul: lambda: 1}.get(type(params), lambda: 0)  # fmt: skip
+    return params, window()
 
 
-def error_bound(graph: Graph, tensor: str, steps: Steps, values: Mapping[str, IntArray]) -> FloatArray:
-    """Largest float32 error of the steps on each value of an integer tensor, of the tensor's shape."""
-    added = summed(graph, tensor, values)
-    terms = 0.0 if _sums_exactly(graph, added, steps) else min(added.terms, 8 * added.terms**0.5)
-    columns = _columns(added.magnitude)
-    _, total = evaluate(steps, columns, columns)
-    return np.asarray((terms + 6 * len(steps) + 8) * _UNIT * _restore(total, added.magnitude.shape))
+def error_bound(
+    graph: Graph, terms: Sequence[Term], steps: Steps, values: Mapping[str, IntArray]
+) -> FloatArray:
+    """Largest float32 error of the steps on a sum of integer tensors, of that sum's shape."""
+    added = [summed(graph, t.tensor, values) for t in terms]
+    exact = len(added) == 1 and _sums_exactly(graph, added[0], steps)
+    count = 0.0 if exact else max(min(a.terms, 8 * a.terms**0.5) for a in added)
+    factors = [np.abs(nearest(t.factor)) for t in terms]
+    magnitude = sum((a.magnitude * f for a, f in zip(added, factors, strict=True)), np.zeros(1))
+    total = np.asarray(magnitude, dtype=np.float64)
+    real = _columns(np.broadcast_to(_weighted(terms, values), total.shape))
+    _, bound = evaluate(steps, real, _columns(total))
+    bound = np.broadcast_to(bound, real.shape)
+    return np.asarray((count + 6 * (len(steps) + len(terms)) + 8) * _UNIT * _restore(bound, total.shape))
+
+
+def _weighted(terms: Sequence[Term], values: Mapping[str, IntArray]) -> FloatArray:
+    """``Σ factor·q`` in float64."""
+    parts = [values[t.tensor].astype(np.float64) * nearest(t.factor) for t in terms]
+    return np.asarray(sum(parts[1:], parts[0]))
 
 
 def _sums_exactly(graph: Graph, added: Sum, steps: Steps) -> bool:
@@ -122,10 +156,25 @@ def _restore(columns: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     return restored
 
 
-def real_values(steps: Steps, integers: np.ndarray[Any, Any]) -> FloatArray:
-    """Float64 values of the steps on an integer tensor, far nearer to the exact ones than float32's."""
-    value, _ = evaluate(steps, _columns(integers))
-    return _restore(np.broadcast_to(value, (integers.shape[-1], value.shape[1])), integers.shape)
+def real_values(steps: Steps, reals: np.ndarray[Any, Any]) -> FloatArray:
+    """Float64 values of the steps, far nearer to the exact ones than float32's; channels are the last axis."""
+    value, _ = evaluate(steps, _columns(reals))
+    return _restore(np.broadcast_to(value, (reals.shape[-1], value.shape[1])), reals.shape)
+
+
+def entering(resolution: Resolution, values: Mapping[str, IntArray]) -> FloatArray:
+    """The real numbers that a quantiser reads, in float64."""
+    return real_values(resolution.steps, _weighted(resolution.terms, values))
+
+
+def exact_entering(resolution: Resolution, values: Mapping[str, IntArray], at_index: tuple[int, ...]) -> Surd:
+    """The exact real number that a quantiser reads at one place (row, ..., channel)."""
+    total = Surd()
+    for term in resolution.terms:
+        q = values[term.tensor]
+        place = tuple(i if size > 1 or axis == 0 else 0 for axis, (i, size) in enumerate(zip(at_index, q.shape, strict=True)))
+        total = total + at(term.factor, at_index[-1]) * int(q[place])
+    return evaluate_exact(resolution.steps, total, at_index[-1])
 
 
 def exact_code(quantizer: Quantizer, real: Surd, channel: int) -> int:
@@ -142,20 +191,19 @@ def exact_code(quantizer: Quantizer, real: Surd, channel: int) -> int:
 
 
 def judge(
-    resolution: Resolution, bound: float, integer: float, channel: int, code: int, stage_code: int
+    resolution: Resolution, bound: float, real: Surd, channel: int, code: int, stage_code: int
 ) -> Judgement:
     """Whether float32 explains that a stage has `stage_code` where the graph has `code`.
 
     Args:
         resolution: The quantiser.
         bound: Largest float32 error before it, in the tensor's real unit.
-        integer: The accumulator (or the float32 network input) that it reads.
+        real: The exact number that it reads.
         channel: Its channel.
         code: The graph's integer.
         stage_code: The stage's.
     """
     quantizer = resolution.quantizer
-    real = evaluate_exact(resolution.steps, Surd.of(integer).rational(), channel)
     right = exact_code(quantizer, real, channel)
     if right != code:
         return Judgement(explained=False, distance=0.0, bound=bound, why=f"the exact code is {right}")
@@ -166,7 +214,7 @@ def judge(
     step = at(quantizer.step, channel)
     distance = max(abs(float(real - step * edge)) for edge, _ in edges[low:high])
     why = f"the exact value is {distance:.3g} from the boundary, float32 explains at most {bound:.3g}"
-    return Judgement(explained=distance <= bound, distance=distance, bound=bound, why=why)
+    return Judgement(explained=distance <= bound, distance=distance, bound=bound, why=why, real=str(real))
 
 
 def beyond(stage: FloatArray, exact: FloatArray, bound: FloatArray) -> BoolArray:
@@ -174,10 +222,32 @@ def beyond(stage: FloatArray, exact: FloatArray, bound: FloatArray) -> BoolArray
     return np.asarray(~(np.abs(stage - exact) <= bound + np.abs(exact) * 2.0**-40))
 
 
-def ties_hit(resolution: Resolution, accumulator: IntArray) -> int:
-    """How many accumulators (N, ..., channels) lie exactly on a rounding boundary."""
+def ties_hit(resolution: Resolution, values: Mapping[str, IntArray]) -> int:
+    """How many of a quantiser's inputs lie exactly on a rounding boundary."""
     if resolution.table is None:
-        return 0
+        return _ties_of_sum(resolution, values) if resolution.terms else 0
+    accumulator = values[resolution.terms[0].tensor]
     flat = accumulator.reshape(-1, accumulator.shape[-1])
     ties = np.where(resolution.table.ties == NO_TIE, np.iinfo(np.int64).max, resolution.table.ties)
     return sum(int((flat == ties[:, k]).sum()) for k in range(ties.shape[1]))
+
+
+def _ties_of_sum(resolution: Resolution, values: Mapping[str, IntArray]) -> int:
+    """By the exact value wherever the approximate one is near a boundary."""
+    quantizer = resolution.quantizer
+    quotient = entering(resolution, values) / nearest(quantizer.step)
+    edges = np.array([float(edge) for edge, _ in quantizer.boundaries()])
+    if not len(edges):
+        return 0
+    place = np.clip(np.searchsorted(edges, quotient), 1, len(edges)) - 1
+    near = np.minimum(np.abs(quotient - edges[place]), np.abs(quotient - edges[np.minimum(place + 1, len(edges) - 1)]))
+    count, known = 0, {}
+    for index in np.argwhere(near <= 1e-9 * (1 + np.abs(quotient))):
+        where = tuple(int(i) for i in index)
+        key = (where[-1], *(int(np.broadcast_to(values[t.tensor], quotient.shape)[where]) for t in resolution.terms))
+        if key not in known:
+            real = exact_entering(resolution, values, where)
+            step = at(quantizer.step, where[-1])
+            known[key] = any((real - step * edge).sign() == 0 for edge, _ in quantizer.boundaries())
+        count += known[key]
+    return count

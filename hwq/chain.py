@@ -146,8 +146,8 @@ def _ties(
     """For each quantiser: how many values it made, how many of them from exact ties."""
     inputs = {p.tensor: p for p in lowering.graph.inputs}
     for r in lowering.resolutions:
-        if r.accumulator is not None:
-            ties = ties_hit(r, expected[r.accumulator])
+        if r.terms:
+            ties = ties_hit(r, expected)
         else:
             ties = ports.count_ties(lowering.graph, inputs[r.tensor], floats[inputs[r.tensor].name])
         yield expected[r.tensor].size, ties

@@ -10,17 +10,28 @@ downstream.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from hwq.certificates import Certificate, Judgement, beyond, error_bound, judge, real_values
-from hwq.exact import nearest
+from hwq.certificates import (
+    Certificate,
+    Judgement,
+    beyond,
+    entering,
+    error_bound,
+    exact_entering,
+    judge,
+    real_values,
+)
+from hwq.exact import Surd, nearest
 from hwq.ir import Graph, Port
 from hwq.lowering.builder import Resolution
 from hwq.lowering.lower import Lowering, OutputView
-from hwq.lowering.pending import Affine, evaluate
+from hwq.lowering.pending import Affine, evaluate, evaluate_exact
+from hwq.lowering.values import Term
 from hwq.ops import OPS
 from hwq.results import MAX_CERTIFICATES, Divergence, StageResult
 from hwq.rounding import FloatArray, IntArray
@@ -110,10 +121,10 @@ class _FloatStage:
         for node in self.graph.nodes:
             self.values[node.output] = OPS[node.op].run(node.params, *(self.values[t] for t in node.inputs))
             for resolution in self.by_tensor.get(node.output, ()):
-                source = resolution.accumulator
-                if source is not None and source != node.output:
-                    bound = error_bound(self.graph, source, resolution.steps, self.values)
-                    self._hold(resolution, self.values[source], bound)
+                if resolution.computed and resolution.source in self.got:
+                    bound = error_bound(self.graph, resolution.terms, resolution.steps, self.values)
+                    before = partial(exact_entering, resolution, self.values)
+                    self._hold(resolution, entering(resolution, self.values), before, bound)
         for port in self.graph.outputs:
             self._at_output(port)
         return self.result
@@ -121,19 +132,24 @@ class _FloatStage:
     def _at_input(self, port: Port, x: FloatArray) -> None:
         moved = port.layout.to_graph(x.astype(np.float64), self.graph.tensors[port.tensor].shape)
         for resolution in self.by_tensor.get(port.tensor, ()):
-            if resolution.accumulator is None:
+            if not resolution.terms and resolution.source in self.got:
                 columns = moved.reshape(-1, moved.shape[-1]).T
                 _, magnitude = evaluate(resolution.steps, columns, np.abs(columns))
                 allowed = (6 * len(resolution.steps) + 8) * 2.0**-24 * magnitude
-                self._hold(resolution, moved, np.ascontiguousarray(allowed.T).reshape(moved.shape))
+                bound = np.ascontiguousarray(allowed.T).reshape(moved.shape)
+                before = partial(_exact_input, resolution, moved)
+                self._hold(resolution, real_values(resolution.steps, moved), before, bound)
 
-    def _hold(self, resolution: Resolution, before: np.ndarray[Any, Any], bound: FloatArray) -> None:
-        """Compare one quantised tensor, and go on from the stage's codes where they differ."""
-        if resolution.source not in self.got:
-            return
+    def _hold(
+        self, resolution: Resolution, real: FloatArray, before: Callable[[tuple[int, ...]], Surd], bound: FloatArray
+    ) -> None:
+        """Compare one quantised tensor, and go on from the stage's codes where they differ.
+
+        `real` is what enters the quantiser, `before` the same exactly at one index.
+        """
         codes = self.values[resolution.tensor]
         if resolution.before in self.got:
-            self._hold_real(resolution, before, bound)
+            self._hold_real(resolution, real, bound)
         stage = self._codes(resolution, codes.shape[1:])
         wrong = np.argwhere(stage != codes)
         certified = sum(
@@ -143,11 +159,10 @@ class _FloatStage:
         self._count(resolution.tensor, codes.size, len(wrong), certified)
         self.values[resolution.tensor] = np.where(stage == _OFF_GRID, codes, stage)
 
-    def _hold_real(self, resolution: Resolution, before: np.ndarray[Any, Any], bound: FloatArray) -> None:
+    def _hold_real(self, resolution: Resolution, exact: FloatArray, bound: FloatArray) -> None:
         """The real numbers that enter the quantiser; one beyond float32's error counts as a difference."""
         real = self.got[resolution.before].astype(np.float64)
-        stage = resolution.layout.to_graph(real, before.shape[1:])
-        exact = real_values(resolution.steps, before)
+        stage = resolution.layout.to_graph(real, exact.shape[1:])
         wrong = np.argwhere(beyond(stage, exact, bound))
         self.result.different += len(wrong)
         if len(wrong) and self.result.first is None:
@@ -161,7 +176,8 @@ class _FloatStage:
     def _codes(self, resolution: Resolution, shape: tuple[int, ...]) -> IntArray:
         """The stage's floats as integers; a value off the quantiser's grid is marked."""
         real = self.got[resolution.source].astype(np.float64)
-        quotient = resolution.layout.to_graph(real, shape) / nearest(resolution.quantizer.step)
+        moved = resolution.layout.to_graph(real, shape) - nearest(resolution.real.offset)
+        quotient = moved / nearest(resolution.real.scale)
         codes = np.rint(quotient)
         near = np.abs(quotient - codes) <= 1e-5 * np.maximum(1.0, np.abs(codes))
         return np.where(near, codes, 0).astype(np.int64) + np.where(near, 0, _OFF_GRID)
@@ -171,7 +187,7 @@ class _FloatStage:
         resolution: Resolution,
         at: tuple[int, ...],
         stage: IntArray,
-        before: np.ndarray[Any, Any],
+        before: Callable[[tuple[int, ...]], Surd],
         bound: FloatArray,
     ) -> bool:
         """Certify one difference, or keep it as the first divergence."""
@@ -181,10 +197,10 @@ class _FloatStage:
                 explained=False, distance=0.0, bound=0.0, why="the value is not on the quantiser's grid"
             )
         else:
-            found = judge(resolution, float(bound[at]), before[at].item(), at[-1], code, stage_code)
+            found = judge(resolution, float(bound[at]), before(at), at[-1], code, stage_code)
         name, source = self.result.name, resolution.source
         if found.explained and len(self.result.certificates) < MAX_CERTIFICATES:
-            numbers = (code, stage_code, found.distance, found.bound)
+            numbers = (code, stage_code, found.distance, found.bound, found.real)
             self.result.certificates.append(Certificate(name, source, at[0], at[1:], *numbers))
         if not found.explained and self.result.first is None:
             got = "off the grid" if stage_code == _OFF_GRID else str(stage_code)
@@ -209,7 +225,8 @@ class _FloatStage:
             return
         exact = ports.decode(real, self.values[port.tensor])
         stage = port.layout.to_graph(self.got[view.source].astype(np.float64), exact.shape[1:])
-        bound = error_bound(self.graph, port.tensor, view.steps, self.values)
+        term = Term(port.tensor, np.ones(1))
+        bound = error_bound(self.graph, (term,), view.steps, self.values)
         wrong = np.argwhere(beyond(stage, exact, bound))
         self._count(port.tensor, exact.size, len(wrong), 0)
         if len(wrong) and self.result.first is None:
@@ -239,3 +256,8 @@ class _FloatStage:
             if margin > bounds and self.result.first is None:
                 why = f"the exact values are {margin:.3g} apart, float32 explains at most {bounds:.3g}"
                 self.result.first = Divergence(port.name, "argmax", int(row), (), str(i), str(j), why)
+
+
+def _exact_input(resolution: Resolution, moved: np.ndarray[Any, Any], at: tuple[int, ...]) -> Surd:
+    """What the quantiser of a network input reads at one index."""
+    return evaluate_exact(resolution.steps, Surd.of(float(moved[at])), at[-1])

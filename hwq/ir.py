@@ -159,6 +159,7 @@ class Port:
         quantizer: For an input, how real numbers become integers.
         real: For an output, what its integers mean.
         epilogue: For an output, the float operator that the file applies to it and the graph does not.
+        epilogue_axis: Axis of that operator in the file's shape, from the end.
     """
 
     tensor: str
@@ -168,6 +169,7 @@ class Port:
     quantizer: InputQuantizer | None = None
     real: Real | None = None
     epilogue: str = ""
+    epilogue_axis: int = -1
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ QUANT_DOMAINS = (
     "qonnx.custom_op.general",
     "finn.custom_op.general",
 )
+CHANNELS_LAST = "qonnx.custom_op.channels_last"
 _STANDARD = ("", "ai.onnx")
 
 
@@ -154,8 +155,9 @@ def _node(proto: Any, position: int) -> RealNode:
     import onnx
 
     name = proto.name or f"{proto.op_type}_{position}"
-    if proto.domain not in (*_STANDARD, *QUANT_DOMAINS):
-        cure = f"known domains are the standard one and {', '.join(QUANT_DOMAINS)}"
+    known = (*QUANT_DOMAINS, CHANNELS_LAST)
+    if proto.domain not in (*_STANDARD, *known):
+        cure = f"known domains are the standard one and {', '.join(known)}"
         raise UnsupportedModel(name, proto.op_type, f"is from the unknown domain '{proto.domain}'", cure)
     attributes: dict[str, Any] = {}
     for attribute in proto.attribute:
@@ -166,7 +168,8 @@ def _node(proto: Any, position: int) -> RealNode:
             attributes[attribute.name] = _attribute(attribute, name, proto.op_type)
     if not proto.output or not proto.output[0]:
         raise InputError(f"node '{name}' ({proto.op_type}) has no output")
-    return RealNode(proto.op_type, name, tuple(proto.input), tuple(proto.output), attributes)
+    last = proto.domain == CHANNELS_LAST
+    return RealNode(proto.op_type, name, tuple(proto.input), tuple(proto.output), attributes, last)
 
 
 def _attribute(attribute: Any, node: str, op: str) -> Any:
@@ -205,7 +208,7 @@ def _port(value: Any, path: Path) -> RealPort:
         raise InputError(
             f"{path}: input '{value.name}' has the shape {dims}; after the batch, sizes must be fixed and sane"
         )
-    return RealPort(value.name, tuple(dims[1:]))
+    return RealPort(value.name, tuple(dims[1:]), max(dims[0], 0))
 
 
 def _sort(nodes: list[RealNode], known: set[str], path: Path) -> tuple[RealNode, ...]:

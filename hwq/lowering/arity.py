@@ -11,21 +11,32 @@ from hwq.lowering.real import RealNode
 ARITY: dict[str, tuple[int, int]] = {
     "BatchNormalization": (5, 5),
     "BipolarQuant": (2, 2),
-    "Concat": (1, 2**31),
+    "Clip": (1, 3),
     "Conv": (2, 3),
+    "ConvTranspose": (2, 3),
     "Dropout": (1, 3),
     "Gemm": (2, 3),
     "IntQuant": (4, 4),
+    "Pad": (1, 4),
     "Quant": (4, 4),
+    "Resize": (1, 4),
     "Slice": (1, 5),
-    "Squeeze": (1, 2),
-    "Unsqueeze": (1, 2),
-    **dict.fromkeys(("Add", "Div", "Gather", "MatMul", "Mul", "Pow", "Reshape", "Sub"), (2, 2)),
+    "Trunc": (5, 6),
+    **dict.fromkeys(("Concat", "Max", "Min", "Sum"), (1, 2**31)),
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "Split", "Squeeze", "Unsqueeze", "Upsample"), (1, 2)),
     **dict.fromkeys(
-        ("Cast", "Flatten", "Identity", "LogSoftmax", "MaxPool", "Neg", "Relu", "Shape", "Softmax", "Sqrt"),
+        ("Add", "Div", "Gather", "MatMul", "Mul", "PRelu", "Pow", "Reshape", "Sub"),
+        (2, 2),
+    ),
+    **dict.fromkeys(
+        (
+            *("Abs", "Exp", "ArgMax", "AveragePool", "Cast", "DepthToSpace", "Elu", "Erf", "Flatten", "Gelu"),
+            *("GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu"),
+            *("LogSoftmax", "MaxPool", "Neg", "Relu", "Selu", "Shape", "Sigmoid", "Softmax", "Softplus"),
+            *("Sqrt", "Tanh", "Transpose"),
+        ),
         (1, 1),
     ),
-    "Transpose": (1, 1),
 }
 """Fewest and most inputs by operator; the fewest must be there, the others may be left out."""
 

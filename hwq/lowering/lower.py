@@ -1,6 +1,6 @@
 """The walk: a real-valued network becomes an integer graph, node by node, in one pass.
 
-Each tensor of the file is a constant, a raw input, or steps pending on an integer tensor
+Each tensor of the file is a constant, a raw input, steps pending on an integer tensor, or on a sum of them
 (`values.py`). A handler an operator extends that; nothing is rewritten afterwards.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import PurePath
 from typing import Any
 
@@ -17,25 +16,24 @@ import numpy as np
 
 from hwq.errors import InputError, UnsupportedModel
 from hwq.ir import Graph, Port, Real, check
-from hwq.lowering import affine, constants, products, quantize, shapes
+from hwq.lowering import constants, elementwise, pools, products, quantize, shapes
 from hwq.lowering.arity import check_arity, reported
 from hwq.lowering.builder import Builder, Resolution
 from hwq.lowering.grid import InputType
-from hwq.lowering.pending import Relu, Steps, compose, scale_by, shift_by
+from hwq.lowering.integers import computed, constant, linear, single
+from hwq.lowering.layouts import Placed, Shape, as_is, channels_last, image, transposed
+from hwq.lowering.pending import Steps, compose
 from hwq.lowering.real import RealGraph, RealNode, RealPort
-from hwq.lowering.values import (
-    Constant,
-    Flow,
-    Pending,
-    QuantizedConstant,
-    Raw,
-    Value,
-    channels_last,
-    then,
-)
-from hwq.ops.max_pool import MaxPool
+from hwq.lowering.values import Constant, Flow, Join, Pending, QuantizedConstant, Raw, Value
 
 QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant")
+EPILOGUES = ("LogSoftmax", "Sigmoid", "Softmax", "Tanh")
+"""What may stand at the very end of a network: it is cut, and applied in float on the host if asked for."""
+_AFFINE = ("Add", "BatchNormalization", "Cast", "Div", "Dropout", "Flatten", "Identity", "Mul", "Neg", "Reshape", "Squeeze",
+           "Sub", "Transpose", "Unsqueeze")  # fmt: skip
+_KEEP_SHAPE = {*elementwise.HANDLERS, *QUANTIZERS, "Trunc"} - {"BatchNormalization", "PRelu"}
+_IMAGES = ("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "GlobalAveragePool", "GlobalMaxPool",
+           "MaxPool", "PRelu", "Resize", "Upsample")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class _Walk:
     def __init__(self, real: RealGraph, input_type: InputType | None) -> None:
         self.real = real
         self.input_type = input_type
-        self.builder = Builder()
+        self.builder = Builder(batch=next((p.batch for p in real.inputs if p.batch > 1), 1))
         self.notes: list[str] = []
         self.cut: dict[str, RealNode] = {}
         self.views: list[OutputView] = []
@@ -100,11 +98,9 @@ class _Walk:
 
     def run(self) -> Lowering:
         for port in self.real.inputs:
-            shape, layout = channels_last(port.shape)
             with reported(port.name, "input"):
-                self.values[port.name] = self._start(
-                    Raw(port.name, port.shape, port.shape, shape, layout), port
-                )
+                raw = Raw(port.name, port.shape, port.shape, *channels_last(port.shape))
+                self.values[port.name] = self._start(raw, port)
         for node in self.real.nodes:
             with reported(node.name, node.op):
                 self._visit(node)
@@ -128,22 +124,56 @@ class _Walk:
         if self.input_type is None or self._is_quantised(port.name):
             return raw
         node = RealNode("--input-type", port.name, (port.name,), (port.name,), {})
+        raw = self._laid_out(raw, port.name)
         return quantize.quantize_input(self.builder, raw, self.input_type.quantizer(), node, stated=True)
 
     def _is_quantised(self, tensor: str) -> bool:
-        """Whether every path from a raw input meets a quantiser before anything but affine operators."""
-        simple = ("Mul", "Add", "Sub", "Div", "Reshape", "Flatten", "Identity", "Cast", "BatchNormalization")
+        """Whether every path from a raw input meets a quantiser before anything but affine operators and views."""
         open_ends, seen = [tensor], {tensor}
         while open_ends:
             for node in self.readers.get(open_ends.pop(), ()):
                 if node.op in QUANTIZERS or node.op == "Shape":
                     continue
-                if node.op not in simple:
+                if node.op not in _AFFINE:
                     return False
                 if node.outputs[0] not in seen:
                     seen.add(node.outputs[0])
                     open_ends.append(node.outputs[0])
         return True
+
+    def _laid_out(self, raw: Raw, tensor: str) -> Raw:
+        """An input as its first reader that minds wants it in the graph."""
+        wanted = self._wanted(tensor, raw.shape, set()) or channels_last(raw.shape)
+        return self.builder.arrange(raw, wanted, tensor) or raw
+
+    def _wanted(self, tensor: str, shape: Shape, seen: set[str]) -> Placed | None:
+        """Layout that the readers of a file tensor of this shape want; None if they do not mind."""
+        seen.add(tensor)
+        for node in self.readers.get(tensor, ()):
+            after = node.outputs[0]
+            if node.op in _IMAGES and len(shape) in (2, 3):
+                return image(shape, last=node.channels_last)
+            if node.op in ("Gemm", "MatMul"):
+                return as_is(shape)
+            found = None
+            if node.op in _KEEP_SHAPE and after not in seen:
+                found = self._wanted(after, shape, seen)
+            if node.op == "Transpose" and after not in seen:
+                found = self._before(node, shape, seen)
+            if found:
+                return found
+        return None
+
+    def _before(self, node: RealNode, shape: Shape, seen: set[str]) -> Placed | None:
+        """What a transpose's readers want, in terms of its input."""
+        order = [p - 1 for p in node.attributes.get("perm", ())]
+        if sorted(order) != list(range(-1, len(shape))) or order[0] != -1:
+            return None
+        turned = tuple(shape[p] for p in order[1:])
+        found = self._wanted(node.outputs[0], turned, seen)
+        back = tuple(int(i) for i in np.argsort(order[1:]))
+        layout = transposed(found[1], turned, back) if found else None
+        return (found[0], layout) if found and layout else None
 
     def _visit(self, node: RealNode) -> None:
         check_arity(node)
@@ -151,7 +181,7 @@ class _Walk:
             reason = f"reads '{unmade[0]}', a second output of an operator"
             raise UnsupportedModel(node.name, node.op, reason, "only first outputs are supported")
         inputs = [self.values[t] if t else None for t in node.inputs]
-        if node.op == "Shape" and isinstance(inputs[0], (Raw, Pending)):
+        if node.op == "Shape" and isinstance(inputs[0], (Raw, Pending, Join)):
             part = slice(node.attributes.get("start", 0), node.attributes.get("end"))
             self.values[node.outputs[0]] = Constant(np.array([1, *inputs[0].shape], dtype=np.int64)[part])
             return
@@ -159,15 +189,23 @@ class _Walk:
         if inputs and len(folded) == len(inputs) and node.op in constants.FOLDS:
             self.values[node.outputs[0]] = self._fold(node, folded)
             return
+        made = self._handle(node, inputs)
+        for name, value in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=False):
+            if isinstance(value, Pending):
+                value = replace(value, exclusive=value.exclusive and self.uses[name] == 1)
+            self.values[name] = value
+
+    def _handle(self, node: RealNode, inputs: Inputs) -> Value | tuple[Value, ...]:
+        if node.op in EPILOGUES and self._ends_with(node):
+            return self._cut(node, inputs)
+        if node.op in (*QUANTIZERS, "Trunc"):
+            return self._quant(node, inputs)
         if node.op not in HANDLERS:
-            supported = ", ".join(sorted(HANDLERS))
+            supported = ", ".join(sorted({*HANDLERS, *QUANTIZERS, "Trunc", *EPILOGUES}))
             raise UnsupportedModel(
                 node.name, node.op, "this operator is not supported", f"supported are: {supported}"
             )
-        value = HANDLERS[node.op](self, node, inputs)
-        if isinstance(value, Pending):
-            value = replace(value, exclusive=value.exclusive and self.uses[node.outputs[0]] == 1)
-        self.values[node.outputs[0]] = value
+        return HANDLERS[node.op](self.builder, node, inputs)
 
     def _fold(self, node: RealNode, inputs: list[Constant | QuantizedConstant]) -> Value:
         try:
@@ -176,183 +214,73 @@ class _Walk:
             cure = "fold this constant before the export"
             raise UnsupportedModel(node.name, node.op, f"cannot be folded exactly: {error}", cure) from error
 
+    def _quant(self, node: RealNode, inputs: Inputs) -> Value:
+        """A quantiser of a constant, of a network input, or of a pending tensor."""
+        if not all(isinstance(p, (Constant, QuantizedConstant)) for p in inputs[1:]):
+            cure = "export with constant quantiser parameters (eval mode)"
+            raise UnsupportedModel(node.name, node.op, "its scale, zero point or bit width is computed", cure)
+        arrays = tuple(constant(node, p, "parameter") for p in inputs[1:])
+        value = inputs[0]
+        if node.op == "Trunc":
+            return quantize.truncate(self.builder, node, computed(node, value), list(arrays))
+        if isinstance(value, (Constant, QuantizedConstant)):
+            return quantize.quantize_constant(node, constant(node, value, "operand"), arrays)
+        make, scale = quantize.read_quantizer(node, arrays)
+        flow = computed(node, value)
+        if isinstance(flow, Raw):
+            flow = self._laid_out(flow, node.outputs[0])
+        flow, step = quantize.step_of(self.builder, node, scale, flow)
+        if isinstance(flow, Raw):
+            return quantize.quantize_input(self.builder, flow, make(step), node)
+        return quantize.resolve(self.builder, flow, make(step), node)
+
+    def _ends_with(self, node: RealNode) -> bool:
+        return self.uses[node.outputs[0]] == 1 and node.outputs[0] in {p.name for p in self.real.outputs}
+
+    def _cut(self, node: RealNode, inputs: Inputs) -> Value:
+        """A final float operator is left to the host."""
+        self.notes.append(f"final {node.op} '{node.name}' is cut: the output is its input")
+        self.cut[node.outputs[0]] = node
+        return computed(node, inputs[0])
+
     def _output(self, port: RealPort) -> Port:
         value = self.values.get(port.name)
-        if not isinstance(value, Pending):
+        if not isinstance(value, (Pending, Join)):
             raise InputError(
                 f"output '{port.name}' does not depend on a quantised input: there is no integer graph for it"
             )
-        affine = compose(value.steps)
-        if affine is None:
-            reason = "is the network's output, after a non-linear operator, and is not quantised"
-            raise UnsupportedModel(
-                port.name, "output", reason, "end the network with a linear layer or a quantiser"
-            )
+        node = RealNode("output", port.name, (port.name,), (), {})
+        pending = single(self.builder, node, value)
+        if compose(pending.steps) is None:
+            pending, _, _ = linear(self.builder, node, pending)
+        scale, offset = compose(pending.steps) or (np.ones(1), np.zeros(1))
         cut = self.cut.get(port.name)
-        self.views.append(OutputView(port.name, cut.inputs[0] if cut else port.name, value.steps))
-        epilogue = cut.op if cut else ""
-        return Port(value.tensor, port.name, value.shape, value.layout, real=Real(*affine), epilogue=epilogue)
+        view = OutputView(port.name, cut.inputs[0] if cut else port.name, pending.steps)
+        self.views.append(view)
+        return Port(
+            pending.tensor,
+            port.name,
+            pending.shape,
+            pending.layout,
+            real=Real(scale, offset),
+            epilogue=cut.op if cut else "",
+            epilogue_axis=_class_axis(cut, len(pending.shape)) if cut else -1,
+        )
 
 
-# --- handlers: (walk, node, inputs) -> the value of its first output -----------------------------
+def _class_axis(node: RealNode, rank: int) -> int:
+    """The axis of a Softmax, from the end."""
+    axis = node.attributes.get("axis", -1)
+    if not -rank <= axis <= rank or axis == 0:
+        raise UnsupportedModel(node.name, node.op, f"along axis {axis}", "apply it to classes")
+    return axis if axis < 0 else axis - rank - 1
+
 
 Inputs = list[Any]
-
-
-def _quant(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    parameters = inputs[1:]
-    if not all(isinstance(p, (Constant, QuantizedConstant)) for p in parameters):
-        cure = "export with constant quantiser parameters (eval mode)"
-        raise UnsupportedModel(node.name, node.op, "its scale, zero point or bit width is computed", cure)
-    arrays = tuple(p.values if isinstance(p, Constant) else p.exact() for p in parameters)
-    value = inputs[0]
-    if isinstance(value, (Constant, QuantizedConstant)):
-        exact = value.exact() if isinstance(value, QuantizedConstant) else value.values
-        return quantize.quantize_constant(node, exact, arrays)
-    make, scale = quantize.read_quantizer(node, arrays)
-    flow = affine.computed(node, value)
-    quantizer = make(quantize.step_of(node, scale, flow))
-    if isinstance(flow, Raw):
-        return quantize.quantize_input(walk.builder, flow, quantizer, node)
-    return quantize.resolve(walk.builder, flow, quantizer, node)
-
-
-def _matmul(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    x, weight = products.operands(node, inputs[0], inputs[1])
-    return products.dense(walk.builder, node, x, weight)
-
-
-def _gemm(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    x, weight = products.operands(node, inputs[0], inputs[1])
-    attributes = node.attributes
-    if len(x.shape) != 1:
-        raise UnsupportedModel(
-            node.name, node.op, f"of a tensor of shape {x.shape}", "flatten it before, or use MatMul"
-        )
-    if attributes.get("transA", 0):
-        raise UnsupportedModel(
-            node.name, node.op, "transposes the batch axis (transA)", "export without transA"
-        )
-    if attributes.get("transB", 0):
-        turned = constants.fold("Transpose", {}, [weight])
-        weight = turned if isinstance(turned, QuantizedConstant) else weight
-    bias = inputs[2] if len(inputs) > 2 else None
-    beta = float(attributes.get("beta", 1.0))
-    if isinstance(bias, (Constant, QuantizedConstant)) and beta != 1.0:
-        bias = constants.fold("Mul", {}, [bias, Constant(np.array(beta))])
-    return products.dense(walk.builder, node, x, weight, bias, float(attributes.get("alpha", 1.0)))
-
-
-def _conv(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    x, weight = products.operands(node, inputs[0], inputs[1])
-    return products.conv(walk.builder, node, x, weight, inputs[2] if len(inputs) > 2 else None)
-
-
-def _relu(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    return then(affine.computed(node, inputs[0]), Relu())
-
-
-def _identity(_walk: _Walk, _node: RealNode, inputs: Inputs) -> Value:
-    value: Value = inputs[0]
-    return value
-
-
-def _dropout(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    """The identity at inference; its third input, if there is one, says whether that is so."""
-    training = inputs[2] if len(inputs) > 2 else None
-    if training is not None and not (isinstance(training, Constant) and not training.values.any()):
-        raise UnsupportedModel(
-            node.name, node.op, "is in training mode", "call model.eval() before the export"
-        )
-    return _identity(walk, node, inputs)
-
-
-def _cast(_walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    if node.attributes.get("to") not in constants.FLOATS:
-        cure = "remove the Cast, or quantise with a Quant node; a computed tensor can be cast to float32 or float64"
-        raise UnsupportedModel(
-            node.name, node.op, f"rounds a computed tensor (to={node.attributes.get('to')})", cure
-        )
-    return affine.computed(node, inputs[0])
-
-
-def _softmax(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    flow = affine.computed(node, inputs[0])
-    if node.outputs[0] not in {p.name for p in walk.real.outputs} or walk.uses[node.outputs[0]] > 1:
-        raise UnsupportedModel(
-            node.name, node.op, "stands inside the network", "a Softmax is possible only at the end"
-        )
-    if len(flow.shape) != 1 or node.attributes.get("axis", -1) not in (-1, 1):
-        raise UnsupportedModel(
-            node.name, node.op, f"over an axis of {flow.shape}", "apply it to a vector of classes"
-        )
-    walk.notes.append(f"final {node.op} '{node.name}' is cut: the output is its input")
-    walk.cut[node.outputs[0]] = node
-    return flow
-
-
-def _max_pool(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    x, attributes = affine.computed(node, inputs[0]), node.attributes
-    if isinstance(x, Raw) or len(x.shape) != 3:
-        raise UnsupportedModel(
-            node.name, node.op, "needs a quantised (channels, height, width) tensor", products.QUANTIZE_CURE
-        )
-    kernel = tuple(attributes.get("kernel_shape", ()))
-    strides, dilations = tuple(attributes.get("strides", (1, 1))), tuple(attributes.get("dilations", (1, 1)))
-    if len(kernel) != 2 or attributes.get("ceil_mode", 0) or attributes.get("storage_order", 0):
-        raise UnsupportedModel(
-            node.name, node.op, "ceil_mode, storage_order or not 2-D", "pool in 2-D with ceil_mode=False"
-        )
-    products.check_window(node, kernel, strides, dilations)
-    pads = products.resolve_pads(node, x.shape[1:], kernel, strides, dilations)
-    x = walk.builder.rise(x, node.name)
-    output = walk.builder.add("max_pool", node.name, (x.tensor,), MaxPool(kernel, strides, pads, dilations))
-    h, w, c = walk.builder.tensors[output].shape
-    return replace(
-        x,
-        tensor=output,
-        shape=(c, h, w),
-        graph_shape=(h, w, c),
-        layout=channels_last((c, h, w))[1],
-        exclusive=False,
-    )
-
-
-def _flatten(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    if node.attributes.get("axis", 1) != 1:
-        raise UnsupportedModel(
-            node.name, node.op, "flattens along another axis than 1", "use torch.flatten(x, 1)"
-        )
-    flow = affine.computed(node, inputs[0])
-    return shapes.to_shape(walk.builder, node, flow, (prod(flow.shape),))
-
-
-def _reshape(walk: _Walk, node: RealNode, inputs: Inputs) -> Value:
-    flow = affine.computed(node, inputs[0])
-    if not isinstance(inputs[1], Constant) or inputs[1].values.dtype.kind not in "iu":
-        raise UnsupportedModel(node.name, node.op, "its shape is computed", "reshape to constant sizes")
-    wanted = [int(s) for s in inputs[1].values.ravel()]
-    return shapes.to_shape(walk.builder, node, flow, shapes.sizes(node, flow.shape, wanted))
-
-
-HANDLERS: dict[str, Callable[[_Walk, RealNode, Inputs], Value]] = {
-    "Add": affine.arithmetic(shift_by, commutes=True),
-    "BatchNormalization": affine.batch_norm,
-    "BipolarQuant": _quant,
-    "Cast": _cast,
-    "Conv": _conv,
-    "Div": affine.arithmetic(affine.divide_by, commutes=False),
-    "Dropout": _dropout,
-    "Flatten": _flatten,
-    "Gemm": _gemm,
-    "Identity": _identity,
-    "IntQuant": _quant,
-    "MatMul": _matmul,
-    "MaxPool": _max_pool,
-    "Mul": affine.arithmetic(scale_by, commutes=True),
-    "Quant": _quant,
-    "Relu": _relu,
-    "Reshape": _reshape,
-    "Softmax": _softmax,
-    "Sub": affine.arithmetic(affine.negated, commutes=False),
+HANDLERS: dict[str, Callable[[Builder, RealNode, Inputs], Value | tuple[Value, ...]]] = {
+    **elementwise.HANDLERS,
+    **pools.HANDLERS,
+    **products.HANDLERS,
+    **shapes.HANDLERS,
 }
+"""By operator: what it makes of the values of its inputs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,15 +13,29 @@ from hwq.errors import UnsupportedModel
 from hwq.exact import ExactArray, Surd
 from hwq.ir import InputQuantizer, IntType, Port, Real
 from hwq.lowering.builder import Builder, Resolution
-from hwq.lowering.pending import Relu, compose, scale_by
+from hwq.lowering.integers import GRID_CURE, QUANTIZE_CURE, collected, fitted, single
+from hwq.lowering.joins import Sum, for_quantizer
+from hwq.lowering.pending import (
+    MIXED,
+    Affine,
+    Relu,
+    Steps,
+    channels,
+    compose,
+    direction,
+    evaluate_exact,
+    scale_by,
+)
 from hwq.lowering.real import RealNode
-from hwq.lowering.requant import synthesise
-from hwq.lowering.thresholds import Quantizer, find
-from hwq.lowering.values import Flow, Pending, QuantizedConstant, Raw, exact_floats, per_channel
+from hwq.lowering.requant import Form, synthesise
+from hwq.lowering.thresholds import Pieces, Quantizer, Table, find, tabulate
+from hwq.lowering.values import Flow, Join, Pending, QuantizedConstant, Raw, Term, exact_floats
+from hwq.ops import OPS
+from hwq.ops.lut import Lut
 from hwq.ops.requant import Requant
 from hwq.rounding import FloatArray, IntArray, Rounding, near_boundary, round_exact, round_float
 
-MAX_ACTIVATION_BITS = 12
+MAX_ACTIVATION_BITS = 16
 _MODES = {m.value: m for m in Rounding} | {
     "HALF_EVEN": Rounding.HALF_EVEN,
     "ROUND_TO_ZERO": Rounding.TOWARD_ZERO,
@@ -174,21 +188,25 @@ def quantize_input(
         raise UnsupportedModel(
             node.name, node.op, "the network input passes a non-linear operator before it", cure
         )
+    if quantizer.dropped is not None:
+        raise UnsupportedModel(node.name, node.op, "truncates the unquantised network input", GRID_CURE)
     host = InputQuantizer(*affine, quantizer.step, quantizer.zero, quantizer.lo, quantizer.hi, quantizer.rounding,
                           bipolar=quantizer.bipolar, stated=stated)  # fmt: skip
     port = Port(value.port, value.port, value.port_shape, value.layout, host)
     interval = IntType(quantizer.base, quantizer.hi - quantizer.zero)
     source = None if stated else node.outputs[0]
-    tensor = builder.add_input(port, interval, value.graph_shape, source, Real(quantizer.step, np.zeros(1)))
+    real = Real(quantizer.step, np.zeros(1))
+    tensor = builder.add_input(port, interval, value.graph_shape, source, real)
     if not stated:
         builder.resolutions.append(
             Resolution(
                 node.outputs[0],
                 node.name,
                 tensor,
-                None,
+                (),
                 value.steps,
                 quantizer,
+                real,
                 value.shape,
                 value.layout,
                 before=node.inputs[0],
@@ -197,39 +215,119 @@ def quantize_input(
     return Pending(tensor, value.shape, value.graph_shape, value.layout, (scale_by(quantizer.step),))
 
 
-def resolve(builder: Builder, value: Pending, quantizer: Quantizer, node: RealNode) -> Pending:
-    """Thresholds of the pending steps, in their cheapest exact form."""
+def resolve(
+    builder: Builder, value: Pending | Join, quantizer: Quantizer, node: RealNode, real: Real | None = None
+) -> Pending:
+    """The integers that a quantiser makes of pending steps, in their cheapest exact form.
+
+    Args:
+        builder: Gets the nodes.
+        value: What it reads.
+        quantizer: The quantiser.
+        node: Its node in the file.
+        real: What its codes mean, if not step times code.
+
+    Raises:
+        UnsupportedModel: Too many levels, or a function that cannot be decided exactly.
+    """
     if quantizer.hi - quantizer.lo >= 2**MAX_ACTIVATION_BITS:
         cure = f"use at most {MAX_ACTIVATION_BITS} bits for activations"
         raise UnsupportedModel(node.name, node.op, "too many levels for a threshold table", cure)
-    value = builder.rise(value, node.name)
-    lo, hi = builder.bounds(value.tensor)
-    table = find(value.steps, quantizer, lo, hi)
-    source = node.outputs[0]
-    interval = builder.tensors[value.tensor].type
-    form = synthesise(table.thresholds, quantizer.base, quantizer.stride, interval, lo, hi)
-    real = Real(quantizer.step, np.zeros(1))
-    if _is_identity(form.params, interval):
-        tensor = value.tensor
-    else:
-        op = "requant" if isinstance(form.params, Requant) else "threshold"
-        tensor = builder.add(op, node.name, (value.tensor,), form.params, source, real)
+    real = real or Real(quantizer.step, np.zeros(1))
+    source = for_quantizer(builder, node, value, quantizer) if isinstance(value, Join) else value
+    try:
+        found = _sum_form(builder, source, quantizer) if isinstance(source, Sum) else None
+        found = found or _pending_form(builder, node, source, quantizer)
+    except ValueError as error:
+        raise UnsupportedModel(node.name, node.op, str(error), QUANTIZE_CURE) from error
+    tensor = found.tensor
+    if found.params is not None:
+        op = next(name for name, spec in OPS.items() if isinstance(found.params, spec.params))
+        tensor = builder.add(op, node.name, (tensor,), found.params, node.outputs[0], real)
+    terms, steps = (value.terms, value.steps) if isinstance(source, Sum) else (found.terms, found.steps)
     builder.resolutions.append(
         Resolution(
-            source,
+            node.outputs[0],
             node.name,
             tensor,
-            value.tensor,
-            value.steps,
+            terms,
+            steps,
             quantizer,
+            real,
             value.shape,
             value.layout,
-            form,
-            table,
+            found.form,
+            found.table,
             node.inputs[0],
         )
     )
-    return replace(value, tensor=tensor, steps=(scale_by(quantizer.step),), exclusive=False)
+    return Pending(tensor, value.shape, value.graph_shape, value.layout, (Affine(real.scale, real.offset),))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A form, on one integer tensor; no parameters if that tensor is the result already."""
+
+    tensor: str
+    params: object | None
+    form: Form | None
+    table: Table | Pieces | None
+    terms: tuple[Term, ...] = ()
+    steps: Steps = ()
+
+
+def _sum_form(builder: Builder, value: Sum, quantizer: Quantizer) -> _Found:
+    """A sum with the thresholds that were found with its multipliers."""
+    tensor = value.value.tensor
+    lo, hi = builder.bounds(tensor)
+    interval = builder.tensors[tensor].type
+    form = synthesise(
+        value.thresholds, quantizer.base, quantizer.stride, interval, lo, hi, below=value.below
+    )
+    form = replace(form, checks=form.checks + value.checks)
+    return _Found(tensor, None if _is_identity(form.params, interval) else form.params, form, None)
+
+
+def _pending_form(builder: Builder, node: RealNode, value: Pending, quantizer: Quantizer) -> _Found:
+    if (direction(value.steps) == MIXED).any():
+        return _pieces_form(builder, value, quantizer)
+    value = builder.rise(value, node.name)
+    lo, hi = builder.bounds(value.tensor)
+    table = find(value.steps, quantizer, lo, hi)
+    interval = builder.tensors[value.tensor].type
+    form = synthesise(table.thresholds, quantizer.base, quantizer.stride, interval, lo, hi)
+    params = None if _is_identity(form.params, interval) else form.params
+    return _Found(value.tensor, params, form, table, (Term(value.tensor, np.ones(1)),), value.steps)
+
+
+def _pieces_form(builder: Builder, value: Pending, quantizer: Quantizer) -> _Found:
+    """A function that rises and falls: its constant pieces; thresholds if it turns out to rise only."""
+    lo, hi = builder.bounds(value.tensor)
+    interval = builder.tensors[value.tensor].type
+    pieces = tabulate(value.steps, quantizer, lo, hi)
+    terms = (Term(value.tensor, np.ones(1)),)
+    if (np.diff(pieces.values, axis=1) >= 0).all():
+        thresholds = _as_thresholds(pieces, quantizer, interval)
+        form = synthesise(thresholds, quantizer.base, quantizer.stride, interval, lo, hi)
+        params = None if _is_identity(form.params, interval) else form.params
+        return _Found(value.tensor, params, form, pieces, terms, value.steps)
+    count = pieces.values.shape[1]
+    points = int((hi - lo + 1).sum())
+    lut = Form(Lut(pieces.breaks, pieces.values), f"table, {count} pieces", float(count * interval.bits), points)
+    return _Found(value.tensor, lut.params, lut, pieces, terms, value.steps)
+
+
+def _as_thresholds(pieces: Pieces, quantizer: Quantizer, interval: IntType) -> IntArray:
+    """Thresholds (channels, levels - 1) of non-falling pieces."""
+    levels = (pieces.values - quantizer.base) // quantizer.stride
+    starts = np.concatenate([np.full((len(levels), 1), interval.lo), pieces.breaks], axis=1)
+    count = len(quantizer.boundaries())
+    out = np.full((len(levels), count), interval.hi + 1, dtype=np.int64)
+    for c, k in np.ndindex(out.shape):
+        reached = np.flatnonzero(levels[c] > k)
+        if len(reached):
+            out[c, k] = starts[c, reached[0]]
+    return out
 
 
 def _is_identity(params: object, interval: IntType) -> bool:
@@ -242,15 +340,73 @@ def _is_identity(params: object, interval: IntType) -> bool:
     )
 
 
-def step_of(node: RealNode, scale: np.ndarray[Any, Any], value: Flow) -> ExactArray:
-    """The scale of an activation quantiser, one element or one a channel."""
-    step = per_channel(scale, value)
-    if step is not None and step.dtype == object and any(len(Surd.of(v).terms) != 1 for v in step):
+def step_of(
+    builder: Builder, node: RealNode, scale: np.ndarray[Any, Any], value: Flow
+) -> tuple[Flow, ExactArray]:
+    """The tensor, laid out so that the scale of its quantiser is one element or one a channel; and the scale."""
+    value, step = fitted(builder, node, scale, value, "scale")
+    if step.dtype == object and any(len(Surd.of(v).terms) != 1 for v in step):
         cure = "store the scale as a float32 initialiser"
         raise UnsupportedModel(node.name, node.op, "its scale is a sum of square roots", cure)
-    if step is None:
-        cure = "use one scale a tensor or a channel"
+    return value, step
+
+
+def truncate(builder: Builder, node: RealNode, value: Flow, parameters: list[np.ndarray[Any, Any]]) -> Pending:
+    """QONNX Trunc: the integers of a finer scale lose their lowest bits.
+
+    Versions differ: five inputs (version 1) keep scale and zero point, six (version 2) bring the scale that
+    results; either way the quotient is rounded half to even first, and all else is exact.
+    """
+    if any(p.size != 1 for p in parameters):
+        raise UnsupportedModel(node.name, node.op, "has parameters a channel", "use per-tensor parameters")
+    if isinstance(value, Raw):
+        raise UnsupportedModel(node.name, node.op, "truncates the unquantised network input", GRID_CURE)
+    scale, zero, bits_in = (_one(p) for p in parameters[:3])
+    _check_scale(node, parameters[0])
+    mode = str(node.attributes.get("rounding_mode", "FLOOR")).upper()
+    if mode not in _MODES or zero.denominator != 1:
         raise UnsupportedModel(
-            node.name, node.op, f"its scale of shape {scale.shape} varies inside a channel", cure
+            node.name, node.op, f"rounding mode '{mode}', zero point {zero}", f"use one of {', '.join(_MODES)}"
         )
-    return step
+    rounding = _MODES[mode]
+    if len(parameters) == 5:
+        bits = bits_in - _one(parameters[3])
+        dropped, output, offset = int(bits), scale, -zero * scale
+        lo, hi = _reached(builder, node, value, scale, int(zero), dropped, rounding)
+    else:
+        _check_scale(node, parameters[3])
+        output = _one(parameters[3])
+        bits = _one(parameters[4])
+        dropped = _nearest_log2(output / scale)
+        offset = -zero * output / 2**dropped
+        signed, narrow = bool(node.attributes.get("signed", 1)), bool(node.attributes.get("narrow", 0))
+        lo, hi = code_range(int(bits), signed=signed, narrow=narrow)
+    if bits.denominator != 1 or not 0 <= dropped <= 32 or not 1 <= int(bits_in) <= 32:
+        raise UnsupportedModel(node.name, node.op, f"drops {dropped} bits", "truncate between 0 and 32 bits")
+    quantizer = Quantizer(collected([Surd(scale)]), int(zero), lo, hi, rounding, dropped=dropped)
+    real = Real(collected([Surd(output)]), collected([Surd(offset + output * int(zero))]))
+    return resolve(builder, value, quantizer, node, real)
+
+
+def _one(array: np.ndarray[Any, Any]) -> Fraction:
+    return Surd.of(array.item()).rational()
+
+
+def _nearest_log2(ratio: Fraction) -> int:
+    """``round(log2(ratio))``, which is what QONNX makes of scales that are meant to be powers of two apart."""
+    return round(float(np.log2(float(ratio))))
+
+
+def _reached(
+    builder: Builder, node: RealNode, value: Pending | Join, scale: Fraction, zero: int, dropped: int, mode: Rounding
+) -> tuple[int, int]:
+    """Lowest and highest code of a truncation that does not saturate."""
+    pending = single(builder, node, value)
+    lo, hi = builder.bounds(pending.tensor)
+    ends = []
+    for c in range(max(len(lo), channels(pending.steps))):
+        for end in (lo, hi):
+            real = evaluate_exact(pending.steps, int(end[c if len(end) > 1 else 0]), c)
+            quotient = Fraction(float(real)) / scale + zero
+            ends.append(round_exact(mode, Fraction(round(quotient), 2**dropped)))
+    return min(ends) - 1, max(ends) + 1

@@ -11,21 +11,26 @@ import numpy as np
 
 @dataclass(frozen=True)
 class RealNode:
-    """One operator of the file; an absent optional input is the empty string."""
+    """One operator of the file; an absent optional input is the empty string.
+
+    `channels_last` says that its images are (N, H, W, C) and its weights (O, H, W, I).
+    """
 
     op: str
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    channels_last: bool = False
 
 
 @dataclass(frozen=True)
 class RealPort:
-    """An input or output; the shape is that of one sample, without batch (empty if the file does not say)."""
+    """An input or output; the shape is that of one sample (empty if the file does not say), 0 an open batch."""
 
     name: str
     shape: tuple[int, ...]
+    batch: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from hwq.ops.threshold import Threshold
 def summarise(lowering: Lowering, seconds: float) -> dict[str, Any]:
     """As in lower.json."""
     graph = lowering.graph
-    by_tensor = {r.tensor: r for r in lowering.resolutions if r.accumulator not in (None, r.tensor)}
+    by_tensor = {r.tensor: r for r in lowering.resolutions if r.computed}
     layers = [_layer(graph, node, by_tensor.get(node.output)) for node in graph.nodes]
     return {
         "hwq": __version__,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hwq.exact import ExactArray, Surd
 from hwq.ir import Layout
+from hwq.lowering.layouts import Placed, Shape
 from hwq.lowering.pending import Step, Steps
 from hwq.rounding import FloatArray, IntArray
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,8 @@ class Raw:
         port_shape: Its shape in the file, without batch.
         shape: Of this tensor in the file, without batch.
         graph_shape: In the graph.
+        layout: From the file to the graph.
+        steps: On the input.
     """
 
     port: str
@@ -58,6 +59,11 @@ class Raw:
     graph_shape: Shape
     layout: Layout
     steps: Steps = ()
+
+    @property
+    def placed(self) -> Placed:
+        """Where it lies."""
+        return self.graph_shape, self.layout
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ class Pending:
         tensor: Its name.
         shape: Of this tensor in the file, without batch.
         graph_shape: In the graph; the last axis is the channel that steps refer to.
+        layout: From the file to the graph.
+        steps: On the integers.
         exclusive: Nothing else can see the integer tensor, so its signs may be changed in place.
     """
 
@@ -78,20 +86,44 @@ class Pending:
     steps: Steps = ()
     exclusive: bool = False
 
-
-Flow = Raw | Pending
-Value = Constant | QuantizedConstant | Raw | Pending
-
-
-def channels_last(shape: Shape) -> tuple[Shape, Layout]:
-    """Graph shape and layout of a file tensor (C, ...): channels go last."""
-    if len(shape) < 2:
-        return shape, Layout(shape, tuple(range(len(shape))))
-    axes = (*range(1, len(shape)), 0)
-    return tuple(shape[a] for a in axes), Layout(shape, axes)
+    @property
+    def placed(self) -> Placed:
+        """Where it lies."""
+        return self.graph_shape, self.layout
 
 
-def then(value: Flow, step: Step) -> Flow:
+@dataclass(frozen=True)
+class Term:
+    """``factor[c]·q`` of an integer tensor q, one factor or one a channel; sizes of one broadcast."""
+
+    tensor: str
+    factor: ExactArray
+
+
+@dataclass(frozen=True)
+class Join:
+    """Steps on a sum of scaled integer tensors; the sum becomes integers when a quantiser, or anything else, needs it."""
+
+    terms: tuple[Term, ...]
+    shape: Shape
+    graph_shape: Shape
+    layout: Layout
+    steps: Steps = ()
+
+    @property
+    def placed(self) -> Placed:
+        """Where it lies."""
+        return self.graph_shape, self.layout
+
+
+Flow = Raw | Pending | Join
+Value = Constant | QuantizedConstant | Raw | Pending | Join
+
+
+F = TypeVar("F", Raw, Pending, Join)
+
+
+def then(value: F, step: Step) -> F:
     """The value after one more step."""
     return replace(value, steps=(*value.steps, step))
 

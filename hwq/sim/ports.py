@@ -160,9 +160,13 @@ def apply_epilogue(port: Port, y: FloatArray) -> FloatArray:
     """The float operator that the file has behind an output, on the host; not exact, and not in hardware."""
     if not port.epilogue:
         raise InputError(f"output '{port.name}' has no epilogue: leave --epilogue away")
-    power = np.exp(y - y.max(axis=-1, keepdims=True))
-    softmax: FloatArray = power / power.sum(axis=-1, keepdims=True)
-    return softmax
+    if port.epilogue == "Sigmoid":
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * y)))
+    if port.epilogue == "Tanh":
+        return np.asarray(np.tanh(y))
+    shifted = y - y.max(axis=port.epilogue_axis, keepdims=True)
+    log_softmax = shifted - np.log(np.exp(shifted).sum(axis=port.epilogue_axis, keepdims=True))
+    return np.asarray(log_softmax if port.epilogue == "LogSoftmax" else np.exp(log_softmax))
 
 
 def off_grid(quantizer: InputQuantizer, x: np.ndarray[Any, Any]) -> int:

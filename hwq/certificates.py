@@ -93,21 +93,27 @@ def summed(graph: Graph, tensor: str, values: Mapping[str, IntArray]) -> Sum:
 
 def _positive(node: Node, x: Tensor) -> tuple[Any, int]:
     """Parameters with which a node adds up magnitudes, and how many roundings float32 adds; None for a quantiser."""
-    params = node.params
-    if isinstance(params, (Dense, Conv)):
-        return replace(params, weight=np.abs(params.weight)), int(np.prod(params.weight.shape[:-1]))
-    if isinstance(params, Add):
-        return replace(params, mult=np.abs(params.mult), add=np.abs(params.add)), 2 * len(params.mult)
-    if isinstance(params, Requant):
-        if params.shift:
-            return None, 0
-        plain = Add(np.abs(params.mult)[None], np.abs(params.add))
-        return (plain, 0) if not params.add.any() else (plain, 2)
-    if isinstance(params, Pad):
-        return replace(params, value=abs(params.value)), 0
-    window = {SumPool: lambda: int(np.prod(params.kernel)), GlobalSum: lambda: int(np.prod([x.shape[a] for a in params.axes])),
-              MatMul: lambda: x.shape[-1], Mul: lambda: 1}.get(type(params), lambda: 0)  # fmt: skip
-    return params, window()
+    params, roundings = node.params, 0
+    match node.params:
+        case Dense(weight=weight) | Conv(weight=weight):
+            params, roundings = replace(params, weight=np.abs(weight)), int(np.prod(weight.shape[:-1]))
+        case Add(mult=mult, add=add):
+            params, roundings = Add(np.abs(mult), np.abs(add)), 2 * len(mult)
+        case Requant(shift=0, mult=mult, add=add):
+            params, roundings = Add(np.abs(mult)[None], np.abs(add)), 2 * bool(add.any())
+        case Requant():
+            params = None
+        case Pad(value=value):
+            params = replace(params, value=abs(value))
+        case SumPool(kernel=kernel):
+            roundings = int(np.prod(kernel))
+        case GlobalSum(axes=axes):
+            roundings = int(np.prod([x.shape[a] for a in axes]))
+        case MatMul():
+            roundings = x.shape[-1]
+        case Mul():
+            roundings = 1
+    return params, roundings
 
 
 def error_bound(
@@ -172,7 +178,10 @@ def exact_entering(resolution: Resolution, values: Mapping[str, IntArray], at_in
     total = Surd()
     for term in resolution.terms:
         q = values[term.tensor]
-        place = tuple(i if size > 1 or axis == 0 else 0 for axis, (i, size) in enumerate(zip(at_index, q.shape, strict=True)))
+        place = tuple(
+            i if size > 1 or axis == 0 else 0
+            for axis, (i, size) in enumerate(zip(at_index, q.shape, strict=True))
+        )
         total = total + at(term.factor, at_index[-1]) * int(q[place])
     return evaluate_exact(resolution.steps, total, at_index[-1])
 
@@ -240,11 +249,16 @@ def _ties_of_sum(resolution: Resolution, values: Mapping[str, IntArray]) -> int:
     if not len(edges):
         return 0
     place = np.clip(np.searchsorted(edges, quotient), 1, len(edges)) - 1
-    near = np.minimum(np.abs(quotient - edges[place]), np.abs(quotient - edges[np.minimum(place + 1, len(edges) - 1)]))
+    near = np.minimum(
+        np.abs(quotient - edges[place]), np.abs(quotient - edges[np.minimum(place + 1, len(edges) - 1)])
+    )
     count, known = 0, {}
     for index in np.argwhere(near <= 1e-9 * (1 + np.abs(quotient))):
         where = tuple(int(i) for i in index)
-        key = (where[-1], *(int(np.broadcast_to(values[t.tensor], quotient.shape)[where]) for t in resolution.terms))
+        key = (
+            where[-1],
+            *(int(np.broadcast_to(values[t.tensor], quotient.shape)[where]) for t in resolution.terms),
+        )
         if key not in known:
             real = exact_entering(resolution, values, where)
             step = at(quantizer.step, where[-1])

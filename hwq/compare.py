@@ -141,7 +141,11 @@ class _FloatStage:
                 self._hold(resolution, real_values(resolution.steps, moved), before, bound)
 
     def _hold(
-        self, resolution: Resolution, real: FloatArray, before: Callable[[tuple[int, ...]], Surd], bound: FloatArray
+        self,
+        resolution: Resolution,
+        real: FloatArray,
+        before: Callable[[tuple[int, ...]], Surd],
+        bound: FloatArray,
     ) -> None:
         """Compare one quantised tensor, and go on from the stage's codes where they differ.
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from hwq.errors import UnsupportedModel
 from hwq.ir import IntType, Layout, Node, Port, Real, Tensor
+from hwq.lowering.layouts import Placed, Shape, channel_index, moves
 from hwq.lowering.pending import Steps, channels, direction, scale_by
 from hwq.lowering.requant import Form
-from hwq.lowering.layouts import Placed, Shape, channel_index, moves
 from hwq.lowering.thresholds import Pieces, Quantizer, Table
 from hwq.lowering.values import Pending, Raw, Term
 from hwq.ops import OPS, add
@@ -67,7 +67,7 @@ class Resolution:
         return bool(self.terms) and self.tensor not in [t.tensor for t in self.terms]
 
 
-Arranged = TypeVar("Arranged", Raw, Pending)
+Arranged = TypeVar("Arranged", bound=Raw | Pending)
 
 
 @dataclass
@@ -137,7 +137,9 @@ class Builder:
             self._bounds[node.output] = channel_bounds(node.params, self.tensors[node.inputs[0]].type)
         elif isinstance(node.params, Add):
             kinds = [self.tensors[t].type for t in node.inputs]
-            self._bounds[node.output] = add.channel_bounds(node.params, kinds, self.tensors[node.output].shape[-1])
+            self._bounds[node.output] = add.channel_bounds(
+                node.params, kinds, self.tensors[node.output].shape[-1]
+            )
 
     def bounds(self, tensor: str) -> tuple[IntArray, IntArray]:
         """Reachable interval: arrays of one element, or one a channel."""

@@ -1,11 +1,11 @@
-"""Operators on each element: arithmetic, BatchNormalization and activation functions, as steps on what is before them."""
+"""Operators on each element: arithmetic, BatchNormalization and activation functions, as steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from hwq.lowering.builder import Builder
 from hwq.lowering.constants import FLOATS
 from hwq.lowering.functions import Elu, Transcendental
 from hwq.lowering.integers import collected, computed, constant, fitted, rescaled, single
+from hwq.lowering.layouts import channels_last
 from hwq.lowering.pending import (
     BatchNorm,
     Clip,
@@ -32,6 +33,7 @@ from hwq.lowering.values import Constant, Flow, Pending, QuantizedConstant, Valu
 from hwq.ops.mul import Mul
 
 Inputs = list[Any]
+Op = Literal["mul", "max", "min"]
 Handler = Callable[[Builder, RealNode, Inputs], Value]
 
 
@@ -97,7 +99,7 @@ def multiply(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     return _of_one_tensor("mul", a, b) or _product(builder, node, a, b)
 
 
-def _of_one_tensor(op: str, a: Flow, b: Flow) -> Pending | None:
+def _of_one_tensor(op: Op, a: Flow, b: Flow) -> Pending | None:
     """Two functions of the same integers are one function."""
     if isinstance(a, Pending) and isinstance(b, Pending) and a.tensor == b.tensor and a.placed == b.placed:
         return replace(a, steps=(Combine(op, a.steps, b.steps),), exclusive=False)
@@ -117,7 +119,7 @@ def _product(builder: Builder, node: RealNode, a: Flow, b: Flow) -> Pending:
 
 
 def _layout(value: Pending, shape: tuple[int, ...]) -> Any:
-    return value.layout if value.shape == shape else joins.channels_last(shape)[1]
+    return value.layout if value.shape == shape else channels_last(shape)[1]
 
 
 def _unit(value: Pending) -> Any:
@@ -125,7 +127,7 @@ def _unit(value: Pending) -> Any:
     return value.steps[0].factor  # type: ignore[attr-defined]
 
 
-def extremum(op: str) -> Handler:
+def extremum(op: Op) -> Handler:
     """The larger or smaller of two functions of one tensor, or of a tensor and a constant a tensor."""
 
     def handle(_builder: Builder, node: RealNode, inputs: Inputs) -> Value:
@@ -149,7 +151,9 @@ def extremum(op: str) -> Handler:
 def _scalar(node: RealNode, value: Value | None, what: str) -> Surd:
     numbers = constant(node, value, what)
     if numbers.size != 1:
-        raise UnsupportedModel(node.name, node.op, f"its {what} is no single number", f"use one {what} a tensor")
+        raise UnsupportedModel(
+            node.name, node.op, f"its {what} is no single number", f"use one {what} a tensor"
+        )
     number = numbers.item()
     return Surd.of(number if numbers.dtype == object else float(number))
 
@@ -226,7 +230,9 @@ def clip(_builder: Builder, node: RealNode, inputs: Inputs) -> Value:
 
 
 def _hard_gate(node: RealNode, alpha: float, beta: float) -> Steps:
-    gain, offset = (np.array([float(node.attributes.get(k, v))]) for k, v in (("alpha", alpha), ("beta", beta)))
+    gain, offset = (
+        np.array([float(node.attributes.get(k, v))]) for k, v in (("alpha", alpha), ("beta", beta))
+    )
     return scale_by(gain), shift_by(offset), Clip(Surd(0), Surd(1))
 
 
@@ -248,7 +254,9 @@ def gelu(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
         raise UnsupportedModel(node.name, node.op, "is approximated by tanh", cure)
     half = np.array([0.5])
     inverse = exact_array([Surd.sqrt(Fraction(1, 2))])
-    return gated((scale_by(inverse), Transcendental("erf"), scale_by(half), shift_by(half)))(builder, node, inputs)
+    return gated((scale_by(inverse), Transcendental("erf"), scale_by(half), shift_by(half)))(
+        builder, node, inputs
+    )
 
 
 def elu(_builder: Builder, node: RealNode, inputs: Inputs) -> Value:

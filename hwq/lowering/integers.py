@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from hwq.errors import UnsupportedModel
 from hwq.computable import Computable
+from hwq.errors import UnsupportedModel
 from hwq.exact import ExactArray, Surd, at, exact_array, multiply, simplest
 from hwq.lowering.builder import Builder
 from hwq.lowering.layouts import Placed, as_is, channels_last
@@ -33,7 +33,17 @@ from hwq.lowering.pending import (
     shift_by,
 )
 from hwq.lowering.real import RealNode
-from hwq.lowering.values import Constant, Flow, Join, Pending, QuantizedConstant, Raw, Term, Value, per_channel
+from hwq.lowering.values import (
+    Constant,
+    Flow,
+    Join,
+    Pending,
+    QuantizedConstant,
+    Raw,
+    Term,
+    Value,
+    per_channel,
+)
 from hwq.ops.add import Add
 from hwq.ops.lut import Lut
 from hwq.ops.requant import Requant
@@ -84,14 +94,18 @@ def _ratio(a: Surd, b: Surd) -> Fraction | None:
 def computed(node: RealNode, value: Value | None) -> Flow:
     """A computed operand."""
     if not isinstance(value, (Raw, Pending, Join)):
-        raise UnsupportedModel(node.name, node.op, "its operands are all constants", "fold it before the export")
+        raise UnsupportedModel(
+            node.name, node.op, "its operands are all constants", "fold it before the export"
+        )
     return value
 
 
 def constant(node: RealNode, value: Value | None, what: str) -> np.ndarray[Any, Any]:
     """A constant operand."""
     if not isinstance(value, (Constant, QuantizedConstant)):
-        raise UnsupportedModel(node.name, node.op, f"its {what} is computed", f"export with a constant {what}")
+        raise UnsupportedModel(
+            node.name, node.op, f"its {what} is computed", f"export with a constant {what}"
+        )
     return value.exact() if isinstance(value, QuantizedConstant) else value.values
 
 
@@ -103,7 +117,9 @@ def single(builder: Builder, node: RealNode, value: Value | None) -> Pending:
     """
     flow = computed(node, value)
     if isinstance(flow, Raw):
-        raise UnsupportedModel(node.name, node.op, f"reads the unquantised network input '{flow.port}'", GRID_CURE)
+        raise UnsupportedModel(
+            node.name, node.op, f"reads the unquantised network input '{flow.port}'", GRID_CURE
+        )
     return flow if isinstance(flow, Pending) else _summed(builder, node, flow)
 
 
@@ -157,7 +173,9 @@ def _tabled(builder: Builder, node: RealNode, value: Pending) -> Pending | None:
     values = np.zeros((many, size), dtype=np.int64)
     units = []
     for c in range(many):
-        exact = [evaluate_exact(value.steps, min(a, int(hi[c])), c) for a in range(int(lo[c]), int(lo[c]) + size)]
+        exact = [
+            evaluate_exact(value.steps, min(a, int(hi[c])), c) for a in range(int(lo[c]), int(lo[c]) + size)
+        ]
         found = None if any(isinstance(v, Computable) for v in exact) else common_unit(exact)
         if found is None or max(abs(m) for m in found[1]).bit_length() > MAX_BITS:
             return None
@@ -287,12 +305,13 @@ def fitted(
     size = prod(value.shape)
     if isinstance(value, Join):
         value = single(builder, node, value)
-    flat: Placed = (size,), value.layout
-    for where in (channels_last(value.shape), as_is(value.shape), flat):
+    flow: Raw | Pending = value
+    flat: Placed = (size,), flow.layout
+    for where in (channels_last(flow.shape), as_is(flow.shape), flat):
         if where != flat or size <= MAX_POINTS:
-            trial = replace(value, graph_shape=where[0], layout=where[1], steps=())
+            trial = replace(flow, graph_shape=where[0], layout=where[1], steps=())
             array = per_channel(numbers, trial)
-            moved = builder.arrange(value, where, node.name) if array is not None else None
+            moved = builder.arrange(flow, where, node.name) if array is not None else None
             if array is not None and moved is not None:
                 return moved, array
     reason = f"its {what} of shape {numbers.shape} does not broadcast to {value.shape}, or differs in too many places"

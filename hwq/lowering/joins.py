@@ -17,10 +17,10 @@ import numpy as np
 from hwq.errors import UnsupportedModel
 from hwq.exact import ExactArray, at
 from hwq.exact import add as plus
+from hwq.lowering.branches import Combine
 from hwq.lowering.builder import Builder
 from hwq.lowering.integers import as_join, collected, common_unit, placed, shifted, single, sum_of
 from hwq.lowering.layouts import channels_last
-from hwq.lowering.branches import Combine
 from hwq.lowering.pending import MIXED, Affine, Steps, channels, compose, direction, scale_by
 from hwq.lowering.real import RealNode
 from hwq.lowering.thresholds import Quantizer, find
@@ -93,7 +93,9 @@ def matched(builder: Builder, node: RealNode, a: Flow, b: Flow) -> tuple[Flow, F
     for value in (a, b):
         if isinstance(value, Raw):
             single(builder, node, value)
-    if len(a.shape) != len(b.shape) or any(m != n and 1 not in (m, n) for m, n in zip(a.shape, b.shape, strict=True)):
+    if len(a.shape) != len(b.shape) or any(
+        m != n and 1 not in (m, n) for m, n in zip(a.shape, b.shape, strict=True)
+    ):
         reason = f"combines tensors of shapes {a.shape} and {b.shape}"
         raise UnsupportedModel(node.name, node.op, reason, "give both the same shape, or axes of size one")
     if a.placed == b.placed:
@@ -131,7 +133,9 @@ def _search(builder: Builder, node: RealNode, value: Join, quantizer: Quantizer)
     wide, narrow = sorted(value.terms, key=lambda t: -_width(builder, t))
     grid = np.arange(builder.tensors[narrow.tensor].type.lo, builder.tensors[narrow.tensor].type.hi + 1)
     bounds = builder.bounds(wide.tensor)
-    many = max(len(wide.factor), len(narrow.factor), channels(value.steps), len(quantizer.step), len(bounds[0]))
+    many = max(
+        len(wide.factor), len(narrow.factor), channels(value.steps), len(quantizer.step), len(bounds[0])
+    )
     levels = len(quantizer.boundaries())
     if many * len(grid) * levels > _MAX_TABLE or many * len(grid) ** 2 * levels > _MAX_PAIRS:
         return None
@@ -148,8 +152,13 @@ def _search(builder: Builder, node: RealNode, value: Join, quantizer: Quantizer)
     steps = (first, *(s.take(rows) for s in value.steps))
     table = find(steps, replace(quantizer, step=step), low[rows], high[rows])
     reached = np.broadcast_to(table.thresholds, (len(rows), levels)).reshape(many, len(grid), levels)
-    slopes = [s for c in range(many) if (s := _slope(reached[c], grid, int(low[c]), int(high[c]))) is not None]
-    if len(slopes) < many or max(max(abs(s.numerator), s.denominator) for s in slopes).bit_length() > _MAX_BITS:
+    slopes = [
+        s for c in range(many) if (s := _slope(reached[c], grid, int(low[c]), int(high[c]))) is not None
+    ]
+    if (
+        len(slopes) < many
+        or max(max(abs(s.numerator), s.denominator) for s in slopes).bit_length() > _MAX_BITS
+    ):
         return None
     mult = np.array([[s.denominator for s in slopes], [s.numerator for s in slopes]], dtype=np.int64)
     mult[0] *= turn

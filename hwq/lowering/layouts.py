@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 from operator import mul
 
@@ -88,9 +88,9 @@ def moves(source: Layout, target: Layout) -> list[tuple[Shape, Shape]]:
 def _refine(a: Shape, b: Shape) -> Shape | None:
     """The coarsest view that both views are merges of, if there is one."""
     cuts = sorted({*accumulate(reversed(a), mul), *accumulate(reversed(b), mul), 1})
-    if any(high % low for low, high in zip(cuts, cuts[1:], strict=False)):
+    if any(high % low for low, high in pairwise(cuts)):
         return None
-    return tuple(high // low for low, high in zip(cuts, cuts[1:], strict=False))[::-1]
+    return tuple(high // low for low, high in pairwise(cuts))[::-1]
 
 
 def _parts(shape: Shape, fine: Shape) -> list[range]:
@@ -118,7 +118,11 @@ def axis_in_graph(shape: Shape, where: Placed, axis: int) -> int | None:
         return None
     start = prod(shape[axis + 1 :])
     for i, size in enumerate(layout.view):
-        if size == shape[axis] and prod(layout.view[i + 1 :]) == start and prod(layout.view[:i]) == prod(shape[:axis]):
+        if (
+            size == shape[axis]
+            and prod(layout.view[i + 1 :]) == start
+            and prod(layout.view[:i]) == prod(shape[:axis])
+        ):
             return layout.axes.index(i)
     return None
 

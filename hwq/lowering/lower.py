@@ -29,11 +29,15 @@ from hwq.lowering.values import Constant, Flow, Join, Pending, QuantizedConstant
 QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant")
 EPILOGUES = ("LogSoftmax", "Sigmoid", "Softmax", "Tanh")
 """What may stand at the very end of a network: it is cut, and applied in float on the host if asked for."""
-_AFFINE = ("Add", "BatchNormalization", "Cast", "Div", "Dropout", "Flatten", "Identity", "Mul", "Neg", "Reshape", "Squeeze",
-           "Sub", "Transpose", "Unsqueeze")  # fmt: skip
+_AFFINE = (
+    *("Add", "BatchNormalization", "Cast", "Div", "Dropout", "Flatten", "Identity", "Mul", "Neg", "Reshape"),
+    *("Squeeze", "Sub", "Transpose", "Unsqueeze"),
+)
 _KEEP_SHAPE = {*elementwise.HANDLERS, *QUANTIZERS, "Trunc"} - {"BatchNormalization", "PRelu"}
-_IMAGES = ("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "GlobalAveragePool", "GlobalMaxPool",
-           "MaxPool", "PRelu", "Resize", "Upsample")  # fmt: skip
+_IMAGES = (
+    *("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "GlobalAveragePool"),
+    *("GlobalMaxPool", "MaxPool", "PRelu", "Resize", "Upsample"),
+)
 
 
 @dataclass(frozen=True)
@@ -191,9 +195,8 @@ class _Walk:
             return
         made = self._handle(node, inputs)
         for name, value in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=False):
-            if isinstance(value, Pending):
-                value = replace(value, exclusive=value.exclusive and self.uses[name] == 1)
-            self.values[name] = value
+            alone = isinstance(value, Pending) and value.exclusive and self.uses[name] == 1
+            self.values[name] = replace(value, exclusive=alone) if isinstance(value, Pending) else value
 
     def _handle(self, node: RealNode, inputs: Inputs) -> Value | tuple[Value, ...]:
         if node.op in EPILOGUES and self._ends_with(node):
@@ -270,7 +273,7 @@ class _Walk:
 
 def _class_axis(node: RealNode, rank: int) -> int:
     """The axis of a Softmax, from the end."""
-    axis = node.attributes.get("axis", -1)
+    axis = int(node.attributes.get("axis", -1))
     if not -rank <= axis <= rank or axis == 0:
         raise UnsupportedModel(node.name, node.op, f"along axis {axis}", "apply it to classes")
     return axis if axis < 0 else axis - rank - 1

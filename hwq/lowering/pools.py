@@ -7,8 +7,6 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from hwq.errors import UnsupportedModel
 from hwq.exact import at
 from hwq.ir import Layout
@@ -149,9 +147,13 @@ def argmax(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     rank = len(x.shape)
     axis = node.attributes.get("axis", 0)
     if axis not in (rank, -1):
-        raise UnsupportedModel(node.name, node.op, f"along axis {axis} of {x.shape}", "take it along the last axis")
+        raise UnsupportedModel(
+            node.name, node.op, f"along axis {axis} of {x.shape}", "take it along the last axis"
+        )
     if node.attributes.get("select_last_index", 0):
-        raise UnsupportedModel(node.name, node.op, "takes the last of equal elements", "use select_last_index=0")
+        raise UnsupportedModel(
+            node.name, node.op, "takes the last of equal elements", "use select_last_index=0"
+        )
     x, scale, offset = linear(builder, node, placed(builder, node, x, as_is(x.shape)))
     if max(len(scale), len(offset)) > 1 or at(scale, 0).sign() <= 0:
         x = rescaled(builder, node, x, one_unit=True)

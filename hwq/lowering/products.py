@@ -1,4 +1,4 @@
-"""MatMul, Gemm, Conv and ConvTranspose: products of a pending integer tensor and quantised weights, or of two tensors."""
+"""MatMul, Gemm, Conv and ConvTranspose: products of a pending integer tensor with weights, or with another."""
 
 from __future__ import annotations
 
@@ -65,14 +65,18 @@ def operand(builder: Builder, node: RealNode, x: Pending, groups: int = 1) -> Op
     if len(scale) == 1:
         return Operand(x, scale, np.ones(channels, dtype=np.int64), offset)
     if channels % groups:
-        raise UnsupportedModel(node.name, node.op, f"{groups} groups of {channels} channels", "check the export")
+        raise UnsupportedModel(
+            node.name, node.op, f"{groups} groups of {channels} channels", "check the export"
+        )
     size = channels // groups
     units, factors = [], []
     for g in range(groups):
         found = common_unit([at(scale, c) for c in range(g * size, (g + 1) * size)])
         if found is None or max(map(abs, found[1])).bit_length() > MAX_BITS:
             cure = "use one scale a tensor for activations that enter a matrix product or convolution"
-            raise UnsupportedModel(node.name, node.op, "the scales of its input's channels have no common unit", cure)
+            raise UnsupportedModel(
+                node.name, node.op, "the scales of its input's channels have no common unit", cure
+            )
         units.append(found[0])
         factors += found[1]
     return Operand(x, collected(units), np.array(factors, dtype=np.int64), offset)
@@ -89,7 +93,7 @@ def _output_scale(node: RealNode, scale: np.ndarray[Any, Any], axis: int) -> Exa
 
 
 def _product_steps(x: Operand, weight_scale: ExactArray, columns: IntArray, groups: int) -> Steps:
-    """Real meaning of the integer sums: ``unit·s_w·acc + s_w·Σ offset·w``; columns are (n_in / groups, n_out) weights."""
+    """Meaning of the integer sums: ``unit·s_w·acc + s_w·Σ offset·w``; columns are weights (n_in / groups, n_out)."""
     n_out = columns.shape[1]
     many = 1 if len(x.unit) == len(weight_scale) == 1 else n_out
     share = n_out // groups
@@ -183,10 +187,10 @@ def _from_left(builder: Builder, node: RealNode, weight: QuantizedConstant, x: P
     from hwq.lowering.shapes import swap_last
 
     if len(x.shape) < 2:
-        raise UnsupportedModel(node.name, node.op, "multiplies along the batch axis", "put the weights second")
-    turned = constants.fold("Transpose", {}, [weight])
-    if not isinstance(turned, QuantizedConstant):
-        raise AssertionError("a quantised constant stays one under a transpose")
+        raise UnsupportedModel(
+            node.name, node.op, "multiplies along the batch axis", "put the weights second"
+        )
+    turned = weights(node, constants.fold("Transpose", {}, [weight]))
     return swap_last(builder, node, dense(builder, node, swap_last(builder, node, x), turned))
 
 
@@ -203,8 +207,7 @@ def gemm(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
             node.name, node.op, "transposes the batch axis (transA)", "export without transA"
         )
     if attributes.get("transB", 0):
-        turned = constants.fold("Transpose", {}, [weight])
-        weight = turned if isinstance(turned, QuantizedConstant) else weight
+        weight = weights(node, constants.fold("Transpose", {}, [weight]))
     bias = inputs[2] if len(inputs) > 2 else None
     beta = float(attributes.get("beta", 1.0))
     if isinstance(bias, (Constant, QuantizedConstant)) and beta != 1.0:
@@ -263,7 +266,9 @@ def conv_transpose(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
         )
         for a in (codes, scale)
     ]
-    slides = Kernel(turned[0], turned[1], (1, 1), (around[0], around[1], around[2], around[3]), dilations, groups, strides)
+    slides = Kernel(
+        turned[0], turned[1], (1, 1), (around[0], around[1], around[2], around[3]), dilations, groups, strides
+    )
     return _convolve(builder, node, x, slides, inputs[2] if len(inputs) > 2 else None)
 
 
@@ -284,7 +289,9 @@ def _operands(
 def _groups(node: RealNode, channels: int) -> int:
     groups = node.attributes.get("group", 1)
     if not isinstance(groups, int) or groups < 1 or channels % groups:
-        raise UnsupportedModel(node.name, node.op, f"{groups} groups of {channels} channels", "check the export")
+        raise UnsupportedModel(
+            node.name, node.op, f"{groups} groups of {channels} channels", "check the export"
+        )
     return groups
 
 
@@ -302,7 +309,12 @@ def _convolve(builder: Builder, node: RealNode, x: Pending, kernel: Kernel, bias
     factors = np.broadcast_to(spread, (kernel.groups, n_out // kernel.groups, per_group, 1, 1))
     folded = (kernel.codes * factors.reshape(n_out, per_group, 1, 1)).transpose(2, 3, 1, 0)
     params = Conv(
-        np.ascontiguousarray(folded), kernel.strides, kernel.pads, kernel.dilations, kernel.groups, kernel.input_dilations
+        np.ascontiguousarray(folded),
+        kernel.strides,
+        kernel.pads,
+        kernel.dilations,
+        kernel.groups,
+        kernel.input_dilations,
     )
     output = builder.add("conv", node.name, (entry.value.tensor,), params)
     columns = kernel.codes.transpose(2, 3, 1, 0).reshape(-1, n_out)
@@ -333,7 +345,11 @@ def window(node: RealNode, key: str, axes: int) -> tuple[int, int]:
 
 def _pair(node: RealNode, key: str, given: Any, axes: int, lowest: int) -> tuple[int, int]:
     values = tuple(given) if isinstance(given, (list, tuple)) else (given,)
-    if len(values) != axes or axes not in (1, 2) or not all(isinstance(v, int) and v >= lowest for v in values):
+    if (
+        len(values) != axes
+        or axes not in (1, 2)
+        or not all(isinstance(v, int) and v >= lowest for v in values)
+    ):
         kind = "positive" if lowest else "non-negative"
         words = "two" if axes == 2 else "one"
         reason = f"{key} {values[:8]} is not {words} {kind} integer{'s' if axes == 2 else ''}"
@@ -407,7 +423,9 @@ def _transposed_pads(
     if given is not None:
         wanted = _pair(node, "output_shape", given, axes, 1)
     full = [strides[i] * (size[i] - 1) + extra[i] + dilations[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
-    return _halves([max(f - w, 0) for f, w in zip(full, wanted, strict=True)], larger_last=mode == "SAME_UPPER")
+    return _halves(
+        [max(f - w, 0) for f, w in zip(full, wanted, strict=True)], larger_last=mode == "SAME_UPPER"
+    )
 
 
 HANDLERS: dict[str, Callable[[Builder, RealNode, Inputs], Value]] = {

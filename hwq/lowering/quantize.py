@@ -236,15 +236,19 @@ def resolve(
     real = real or Real(quantizer.step, np.zeros(1))
     source = for_quantizer(builder, node, value, quantizer) if isinstance(value, Join) else value
     try:
-        found = _sum_form(builder, source, quantizer) if isinstance(source, Sum) else None
-        found = found or _pending_form(builder, node, source, quantizer)
+        if isinstance(source, Sum):
+            found = _sum_form(builder, source, quantizer)
+        else:
+            found = _pending_form(builder, node, source, quantizer)
     except ValueError as error:
         raise UnsupportedModel(node.name, node.op, str(error), QUANTIZE_CURE) from error
     tensor = found.tensor
     if found.params is not None:
         op = next(name for name, spec in OPS.items() if isinstance(found.params, spec.params))
         tensor = builder.add(op, node.name, (tensor,), found.params, node.outputs[0], real)
-    terms, steps = (value.terms, value.steps) if isinstance(source, Sum) else (found.terms, found.steps)
+    terms, steps = found.terms, found.steps
+    if isinstance(value, Join) and isinstance(source, Sum):
+        terms, steps = value.terms, value.steps
     builder.resolutions.append(
         Resolution(
             node.outputs[0],
@@ -281,9 +285,7 @@ def _sum_form(builder: Builder, value: Sum, quantizer: Quantizer) -> _Found:
     tensor = value.value.tensor
     lo, hi = builder.bounds(tensor)
     interval = builder.tensors[tensor].type
-    form = synthesise(
-        value.thresholds, quantizer.base, quantizer.stride, interval, lo, hi, below=value.below
-    )
+    form = synthesise(value.thresholds, quantizer.base, quantizer.stride, interval, lo, hi, below=value.below)
     form = replace(form, checks=form.checks + value.checks)
     return _Found(tensor, None if _is_identity(form.params, interval) else form.params, form, None)
 
@@ -313,7 +315,9 @@ def _pieces_form(builder: Builder, value: Pending, quantizer: Quantizer) -> _Fou
         return _Found(value.tensor, params, form, pieces, terms, value.steps)
     count = pieces.values.shape[1]
     points = int((hi - lo + 1).sum())
-    lut = Form(Lut(pieces.breaks, pieces.values), f"table, {count} pieces", float(count * interval.bits), points)
+    lut = Form(
+        Lut(pieces.breaks, pieces.values), f"table, {count} pieces", float(count * interval.bits), points
+    )
     return _Found(value.tensor, lut.params, lut, pieces, terms, value.steps)
 
 
@@ -351,7 +355,9 @@ def step_of(
     return value, step
 
 
-def truncate(builder: Builder, node: RealNode, value: Flow, parameters: list[np.ndarray[Any, Any]]) -> Pending:
+def truncate(
+    builder: Builder, node: RealNode, value: Flow, parameters: list[np.ndarray[Any, Any]]
+) -> Pending:
     """QONNX Trunc: the integers of a finer scale lose their lowest bits.
 
     Versions differ: five inputs (version 1) keep scale and zero point, six (version 2) bring the scale that
@@ -366,7 +372,10 @@ def truncate(builder: Builder, node: RealNode, value: Flow, parameters: list[np.
     mode = str(node.attributes.get("rounding_mode", "FLOOR")).upper()
     if mode not in _MODES or zero.denominator != 1:
         raise UnsupportedModel(
-            node.name, node.op, f"rounding mode '{mode}', zero point {zero}", f"use one of {', '.join(_MODES)}"
+            node.name,
+            node.op,
+            f"rounding mode '{mode}', zero point {zero}",
+            f"use one of {', '.join(_MODES)}",
         )
     rounding = _MODES[mode]
     if len(parameters) == 5:
@@ -398,7 +407,13 @@ def _nearest_log2(ratio: Fraction) -> int:
 
 
 def _reached(
-    builder: Builder, node: RealNode, value: Pending | Join, scale: Fraction, zero: int, dropped: int, mode: Rounding
+    builder: Builder,
+    node: RealNode,
+    value: Pending | Join,
+    scale: Fraction,
+    zero: int,
+    dropped: int,
+    mode: Rounding,
 ) -> tuple[int, int]:
     """Lowest and highest code of a truncation that does not saturate."""
     pending = single(builder, node, value)

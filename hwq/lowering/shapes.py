@@ -12,10 +12,10 @@ import numpy as np
 
 from hwq.errors import UnsupportedModel
 from hwq.exact import ExactArray, Surd, at
+from hwq.lowering.branches import Concatenated
 from hwq.lowering.builder import Builder
 from hwq.lowering.integers import aligned, collected, computed, constant, linear, placed, rescaled, single
 from hwq.lowering.layouts import Placed, Shape, as_is, axis_in_graph, channels_last, transposed
-from hwq.lowering.branches import Concatenated
 from hwq.lowering.pending import Affine, channels, compose
 from hwq.lowering.real import RealNode
 from hwq.lowering.values import Flow, Pending, Raw, Value
@@ -31,21 +31,27 @@ Inputs = list[Any]
 def _whole_numbers(node: RealNode, value: Value | None, what: str) -> list[int]:
     numbers = constant(node, value, what)
     if numbers.dtype.kind not in "iu":
-        raise UnsupportedModel(node.name, node.op, f"its {what} is no list of integers", "export the model again")
+        raise UnsupportedModel(
+            node.name, node.op, f"its {what} is no list of integers", "export the model again"
+        )
     return [int(v) for v in numbers.ravel()]
 
 
 def _axis(node: RealNode, axis: int, rank: int) -> int:
     """An axis counted without the batch; the batch itself is refused."""
     if not -rank - 1 <= axis <= rank or axis in (0, -rank - 1):
-        raise UnsupportedModel(node.name, node.op, f"works along axis {axis}, the batch", "keep the batch apart")
+        raise UnsupportedModel(
+            node.name, node.op, f"works along axis {axis}, the batch", "keep the batch apart"
+        )
     return (axis if axis > 0 else axis + rank + 1) - 1
 
 
 def _axes(node: RealNode, inputs: Inputs, rank: int) -> list[int]:
     """Axes as an attribute or as the second input, counted without the batch."""
     given = inputs[1] if len(inputs) > 1 else None
-    listed = _whole_numbers(node, given, "axes") if given is not None else list(node.attributes.get("axes", ()))
+    listed = (
+        _whole_numbers(node, given, "axes") if given is not None else list(node.attributes.get("axes", ()))
+    )
     return [_axis(node, a, rank) for a in listed]
 
 
@@ -80,7 +86,9 @@ def sizes(node: RealNode, shape: Shape, wanted: list[int], batch: int) -> Shape:
 def reshape(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     """To constant sizes."""
     flow = computed(node, inputs[0])
-    return replace(flow, shape=sizes(node, flow.shape, _whole_numbers(node, inputs[1], "shape"), builder.batch))
+    return replace(
+        flow, shape=sizes(node, flow.shape, _whole_numbers(node, inputs[1], "shape"), builder.batch)
+    )
 
 
 def flatten(_builder: Builder, node: RealNode, inputs: Inputs) -> Value:
@@ -98,7 +106,9 @@ def squeeze(_builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     flow = computed(node, inputs[0])
     axes = _axes(node, inputs, len(flow.shape)) or [i for i, size in enumerate(flow.shape) if size == 1]
     if any(flow.shape[a] != 1 for a in axes):
-        raise UnsupportedModel(node.name, node.op, f"squeezes axes {axes} of {flow.shape}", "check the export")
+        raise UnsupportedModel(
+            node.name, node.op, f"squeezes axes {axes} of {flow.shape}", "check the export"
+        )
     return replace(flow, shape=tuple(s for i, s in enumerate(flow.shape) if i not in axes))
 
 
@@ -107,7 +117,9 @@ def unsqueeze(_builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     flow = computed(node, inputs[0])
     count = len(inputs[1].values.ravel()) if len(inputs) > 1 else len(node.attributes.get("axes", ()))
     axes = _axes(node, inputs, len(flow.shape) + count)
-    return replace(flow, shape=tuple(np.expand_dims(np.empty(flow.shape + (0,)), tuple(axes)).shape[:-1]))
+    left = iter(flow.shape)
+    rank = len(flow.shape) + count
+    return replace(flow, shape=tuple(1 if i in axes else next(left) for i in range(rank)))
 
 
 def transpose(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
@@ -141,7 +153,9 @@ def swap_last(builder: Builder, node: RealNode, value: Pending) -> Pending:
 # --- parts and wholes ----------------------------------------------------------------------------
 
 
-def _laid_out(builder: Builder, node: RealNode, values: Sequence[Pending], axis: int) -> tuple[list[Pending], int]:
+def _laid_out(
+    builder: Builder, node: RealNode, values: Sequence[Pending], axis: int
+) -> tuple[list[Pending], int]:
     """Tensors of equal rank laid out alike, and where a file axis is in the graph."""
     kind: Callable[[Shape], Placed] = channels_last
     if all(v.placed == as_is(v.shape) for v in values):
@@ -168,7 +182,9 @@ def concat(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     if not last and not _alike(values):
         values = aligned(builder, node, values)
     tensor = builder.add("concat", node.name, tuple(v.tensor for v in values), Concat(where))
-    shape = tuple(sum(v.shape[axis] for v in values) if i == axis else s for i, s in enumerate(values[0].shape))
+    shape = tuple(
+        sum(v.shape[axis] for v in values) if i == axis else s for i, s in enumerate(values[0].shape)
+    )
     kind = as_is if values[0].placed == as_is(values[0].shape) else channels_last
     graph_shape, layout = kind(shape)
     tensor = builder.reshape(tensor, graph_shape, node.name)
@@ -186,7 +202,9 @@ def _alike(values: Sequence[Pending]) -> bool:
     """Whether all have the same affine meaning, one for all channels or the same a channel."""
     affine = [compose(v.steps) for v in values]
     first = affine[0]
-    return first is not None and all(a is not None and _equal(a[0], first[0]) and _equal(a[1], first[1]) for a in affine)
+    return first is not None and all(
+        a is not None and _equal(a[0], first[0]) and _equal(a[1], first[1]) for a in affine
+    )
 
 
 def _equal(a: ExactArray, b: ExactArray) -> bool:
@@ -211,7 +229,9 @@ def split(builder: Builder, node: RealNode, inputs: Inputs) -> tuple[Value, ...]
     axis = _axis(node, node.attributes.get("axis", 0), len(value.shape))
     size, count = value.shape[axis], len(node.outputs)
     given = inputs[1] if len(inputs) > 1 else None
-    parts = _whole_numbers(node, given, "split") if given is not None else list(node.attributes.get("split", ()))
+    parts = (
+        _whole_numbers(node, given, "split") if given is not None else list(node.attributes.get("split", ()))
+    )
     if not parts:
         largest = -(-size // count)
         parts = [min(largest, size - i * largest) for i in range(count)]
@@ -238,7 +258,9 @@ def slices(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
         axis = _axis(node, axes[i], len(value.shape))
         whole = slice(start, end, steps[i] if steps else 1).indices(value.shape[axis])
         if whole[2] < 1 or whole[0] >= whole[1]:
-            raise UnsupportedModel(node.name, node.op, f"takes {whole} of axis {axis + 1}", "use rising slices")
+            raise UnsupportedModel(
+                node.name, node.op, f"takes {whole} of axis {axis + 1}", "use rising slices"
+            )
         if whole != (0, value.shape[axis], 1):
             value = _part(builder, node, value, axis, whole)
     return value
@@ -265,7 +287,9 @@ def pad(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     value = single(builder, node, inputs[0])
     rank = len(value.shape)
     given = inputs[1] if len(inputs) > 1 else None
-    listed = _whole_numbers(node, given, "pads") if given is not None else list(node.attributes.get("pads", ()))
+    listed = (
+        _whole_numbers(node, given, "pads") if given is not None else list(node.attributes.get("pads", ()))
+    )
     axes = range(rank + 1)
     if len(inputs) > 3 and inputs[3] is not None:
         axes = [a % (rank + 1) for a in _whole_numbers(node, inputs[3], "axes")]  # type: ignore[assignment]
@@ -275,14 +299,20 @@ def pad(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     for i, a in enumerate(axes):
         before[a], after[a] = listed[i], listed[i + len(axes)]
     if before[0] or after[0] or min(before.min(), after.min()) < 0:
-        raise UnsupportedModel(node.name, node.op, f"pads {listed}", "pad no batch, and with no negative sizes")
+        raise UnsupportedModel(
+            node.name, node.op, f"pads {listed}", "pad no batch, and with no negative sizes"
+        )
     mode = str(node.attributes.get("mode", "constant"))
     if mode not in ("constant", "reflect", "edge"):
         raise UnsupportedModel(node.name, node.op, f"mode '{mode}'", "use constant, reflect or edge")
     fill = Surd()
     if mode == "constant":
         amount = inputs[2] if len(inputs) > 2 else None
-        number = constant(node, amount, "value").item() if amount is not None else node.attributes.get("value", 0.0)
+        number = (
+            constant(node, amount, "value").item()
+            if amount is not None
+            else node.attributes.get("value", 0.0)
+        )
         fill = Surd.of(number if isinstance(number, Surd) else float(number))
     value, code = _with_code(builder, node, value, fill) if mode == "constant" else (value, 0)
     (value,), _ = _laid_out(builder, node, [value], 0)
@@ -348,7 +378,9 @@ def _resized(node: RealNode, inputs: Inputs, shape: Shape) -> Shape | None:
     if node.op == "Resize" and len(inputs) > 3 and inputs[3] is not None:
         return tuple(_whole_numbers(node, inputs[3], "sizes")[1:])
     given = inputs[1] if node.op == "Upsample" or len(inputs) == 2 else inputs[2] if len(inputs) > 2 else None
-    scales = constant(node, given, "scales").ravel() if given is not None else node.attributes.get("scales", ())
+    scales = (
+        constant(node, given, "scales").ravel() if given is not None else node.attributes.get("scales", ())
+    )
     exact = [Surd.of(float(s)).rational() for s in scales]
     if len(exact) != len(shape) + 1 or exact[0] != 1:
         return None

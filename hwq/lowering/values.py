@@ -102,7 +102,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Join:
-    """Steps on a sum of scaled integer tensors; the sum becomes integers when a quantiser, or anything else, needs it."""
+    """Steps on a sum of scaled integer tensors, which becomes integers when a quantiser or anything else needs it."""
 
     terms: tuple[Term, ...]
     shape: Shape
@@ -120,7 +120,7 @@ Flow = Raw | Pending | Join
 Value = Constant | QuantizedConstant | Raw | Pending | Join
 
 
-F = TypeVar("F", Raw, Pending, Join)
+F = TypeVar("F", bound=Flow)
 
 
 def then(value: F, step: Step) -> F:

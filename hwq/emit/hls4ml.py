@@ -179,10 +179,12 @@ def _register(hls4ml: Any) -> None:
     hls4ml.model.layers.register_layer(kept.__name__, kept)
     threshold = _layer_class("HwqThreshold", ("thresholds",))
     requant = _layer_class("HwqRequant", ("mult", "add"))
+    two_slopes = _layer_class("HwqRequantTwoSlopes", ("mult", "add", "low_mult", "low_add", "pivot"))
     backend = hls4ml.backends.get_backend("Vitis")
     for cls, body, call in (
         (threshold, _THRESHOLD_CONFIG, _THRESHOLD_CALL),
         (requant, _REQUANT_CONFIG, _REQUANT_CALL),
+        (two_slopes, _TWO_SLOPES_CONFIG, _TWO_SLOPES_CALL),
     ):
         hls4ml.model.layers.register_layer(cls.__name__, cls)
         for template in _templates(cls, body, call):
@@ -232,6 +234,17 @@ _REQUANT_CONFIG = """struct config{index} : nnet::hwq_requant_config {{
 """
 _REQUANT_CALL = (
     "nnet::hwq_requant<{input_t}, {output_t}, {config}>({input}, {output}, {weight_mult}, {weight_add});",
+    "nnet_utils/hwq_requant.h",
+)
+_TWO_SLOPES_CONFIG = _REQUANT_CONFIG.replace(
+    "    typedef ap_int<",
+    """    typedef {low_mult_t.name} low_mult_t;
+    typedef {low_add_t.name} low_add_t;
+    typedef {pivot_t.name} pivot_t;
+    typedef ap_int<""",
+)
+_TWO_SLOPES_CALL = (
+    _REQUANT_CALL[0].replace(");", ", {weight_low_mult}, {weight_low_add}, {weight_pivot});"),
     "nnet_utils/hwq_requant.h",
 )
 

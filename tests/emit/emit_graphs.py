@@ -15,7 +15,7 @@ from hwq.ops import OPS
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
 from hwq.ops.max_pool import MaxPool
-from hwq.ops.requant import Requant
+from hwq.ops.requant import Requant, Slope
 from hwq.ops.reshape import Reshape
 from hwq.ops.threshold import Threshold
 from hwq.ops.transpose import Transpose
@@ -81,6 +81,17 @@ class Net:
         mult = rng.integers(1, scale + 2, size) * rng.choice([-1, 1], size)
         add = rng.integers(-(1 << shift), (1 << shift) + 1, size)
         return self.add(Requant(mult, add, shift, half_even, lo, hi), x)
+
+    def two_slopes(self, x: str, *, half_even: bool, shift: int, per_channel: bool = True) -> str:
+        """Pivots inside the interval, below it and above it."""
+        tensor = self.tensors[x]
+        rng, size = RNG(self.seed + len(self.nodes)), tensor.shape[-1] if per_channel else 1
+        pivot = rng.integers(tensor.type.lo, tensor.type.hi + 1, size)
+        if size > 2:
+            pivot[:2] = tensor.type.lo - 5, tensor.type.hi + 5
+        mult, low = rng.integers(1, 9, size), rng.integers(0, 5, size)
+        add, low_add = rng.integers(-20, 20, size), rng.integers(-20, 20, size)
+        return self.add(Requant(mult, add, shift, half_even, -7, 8, Slope(pivot, low, low_add)), x)
 
     def graph(self, *outputs: str, name: str = "tiny") -> Graph:
         return check(
@@ -169,13 +180,16 @@ def _scalar_branches(net: Net) -> list[str]:
         net.threshold(x, 4, base=2, step=-1, per_channel=False),
         net.threshold(image, 3, per_channel=False),
     ]
-    x = net.input((6,), -128, 100)
+    x, z, pixels = net.input((6,), -128, 100), net.input((6,), -128, 100), net.input((3, 2, 4), -30, 31)
     for half_even in (True, False):
         outputs += [
             net.requant(x, -8, 7, half_even=half_even, shift=1),
             net.requant(y, 0, 3, half_even=half_even, shift=5, per_channel=False),
             net.requant(image, -7, 7, half_even=half_even, shift=0),
             net.requant(image, 0, 255, half_even=half_even, shift=30),
+            net.two_slopes(z, half_even=half_even, shift=5),
+            net.two_slopes(pixels, half_even=half_even, shift=4),
+            net.two_slopes(z, half_even=half_even, shift=6, per_channel=False),
         ]
     return outputs
 

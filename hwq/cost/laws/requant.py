@@ -17,17 +17,23 @@ if TYPE_CHECKING:
 
 
 def cost(node: Node, x: Tensor, out: Tensor, setting: Setting) -> LayerCost:
-    """Every element has its own lane in io_parallel, every channel in io_stream."""
+    """Every element has its own lane in io_parallel, every channel in io_stream.
+
+    Of two slopes both are computed; a comparison with the pivot and a multiplexer choose.
+    """
     params: Requant = node.params
     lanes = x.shape[-1] if setting.stream else prod(x.shape)
-    mult = multipliers(params.mult)
-    repeats = lanes // params.mult.size
-    blocks = dsp_blocks(x.type.bits, mult.bits)
-    dsp = mult.wide * repeats * blocks
-    wide = x.type.bits + mult.bits
-    adders = 0 if blocks else max(0, mult.digits - params.mult.size) * repeats
+    slopes = [params.mult] if params.low is None else [params.mult, params.low.mult]
+    adders, dsp, blocks, wide = 0, 0, 0, 0
+    for values in slopes:
+        mult, repeats = multipliers(values), lanes // values.size
+        each = dsp_blocks(x.type.bits, mult.bits)
+        dsp += mult.wide * repeats * each
+        blocks += each
+        wide = max(wide, x.type.bits + mult.bits)
+        adders += lanes + (0 if each else max(0, mult.digits - values.size) * repeats)
     features: dict[str, float] = {
-        "adder_bits": (adders + lanes) * wide,
+        "adder_bits": adders * wide + (len(slopes) - 1) * lanes * (wide + x.type.bits),
         "round_bits": lanes * (wide + 2 * out.type.bits),
     }
     lut = _lut(features, lanes, x, out, setting)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import fields
 from math import prod
 from typing import Any
 
@@ -9,14 +11,19 @@ import numpy as np
 
 from hwq.exact import Surd, nearest
 from hwq.ir import Graph, InputQuantizer, Layout, Node, Port, Real, Tensor
+from hwq.ops import OPS
 
 _ARRAYS: dict[str, dict[str, int]] = {
+    "add": {"mult": 2, "add": 1},
     "conv": {"weight": 4},
     "dense": {"weight": 2},
+    "lut": {"breaks": 2, "values": 2},
     "requant": {"mult": 1, "add": 1},
     "threshold": {"thresholds": 2},
 }
 """The arrays of each op and their numbers of axes."""
+_COMPARED = {("threshold", "thresholds"), ("lut", "breaks")}
+"""Arrays that are only compared with: they may be empty, and hold any integer."""
 _LIMIT = 2**62
 _MAX_ELEMENTS = 2**28
 _MAX_CODE = 2**33
@@ -79,16 +86,30 @@ def _exact(values: np.ndarray[Any, Any], tensor: Tensor, where: str) -> None:
 
 def _node(node: Node) -> None:
     where = f"node '{node.name}' ({node.op})"
-    _require(len(node.inputs) == 1, f"{where} reads {len(node.inputs)} tensors")
+    arity = OPS[node.op].arity
+    _require(len(node.inputs) == arity if arity else node.inputs, f"{where} reads {len(node.inputs)} tensors")
+    for field in fields(node.params):
+        value = getattr(node.params, field.name)
+        _require(all(abs(v) < _LIMIT for v in _integers(value)), f"{where}: {field.name} is beyond 62 bits")
     for name, axes in _ARRAYS.get(node.op, {}).items():
         array = getattr(node.params, name)
         _require(array.dtype == np.int64 and array.ndim == axes, f"{where}: {name} is not {axes}-D int64")
+        compared = (node.op, name) in _COMPARED
         inside = (array > -_LIMIT).all() and (array < _LIMIT).all()
-        _require(array.size or node.op == "threshold", f"{where}: {name} is empty")
-        _require(inside or node.op == "threshold", f"{where}: {name} is beyond 62 bits")
+        _require(array.size or compared, f"{where}: {name} is empty")
+        _require(inside or compared, f"{where}: {name} is beyond 62 bits")
     if node.op == "requant":
         good = 0 <= node.params.shift < 62 and -_LIMIT < node.params.lo <= node.params.hi < _LIMIT
         _require(good, f"{where}: shift {node.params.shift}, limits {node.params.lo}..{node.params.hi}")
+
+
+def _integers(value: object) -> Iterator[int]:
+    """The integers of a parameter, arrays apart."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _integers(part)
 
 
 def _port(port: Port, tensor: Tensor) -> None:

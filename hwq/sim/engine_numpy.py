@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from hwq.ir import Graph
 from hwq.ops import OPS
+from hwq.ops.conv import Conv
 from hwq.rounding import IntArray
 from hwq.sim.plan import Plan, compile_graph, storage
 
@@ -42,7 +44,10 @@ def run(
     narrow = {n: a.astype(storage(graph.tensors[n].type), copy=False) for n, a in codes.items()}
     size = max(1, min(50, _CHUNK_BYTES // _peak_bytes(graph)))
     chunks = [{n: a[i : i + size] for n, a in narrow.items()} for i in range(0, rows, size)]
-    macs = sum(OPS[n.op].macs(n.params, graph.tensors[n.output]) for n in graph.nodes)
+    macs = sum(
+        OPS[n.op].macs(n.params, graph.tensors[n.output], *(graph.tensors[t] for t in n.inputs))
+        for n in graph.nodes
+    )
     workers = min(len(chunks), os.cpu_count() or 1) if macs * rows >= _WORTH_A_THREAD else 1
     parts = _run_chunks(plan, chunks, workers, trace=trace, progress=progress)
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
@@ -70,8 +75,11 @@ def _peak_bytes(graph: Graph) -> int:
     """Rough size of one row's largest im2col block and tensors in float64."""
     largest = 1
     for node in graph.nodes:
-        out = graph.tensors[node.output]
-        taps = int(np.prod(node.params.weight.shape[:3])) if node.op == "conv" else 0
-        positions = int(np.prod(out.shape[:-1]))
-        largest = max(largest, 8 * (positions * taps + 2 * int(np.prod(out.shape))))
+        out = prod(graph.tensors[node.output].shape)
+        read = sum(prod(graph.tensors[t].shape) for t in node.inputs)
+        block = 0
+        if isinstance(node.params, Conv):
+            read *= prod(node.params.input_dilations)
+            block = out // node.params.weight.shape[3] * prod(node.params.weight.shape[:3])
+        largest = max(largest, 8 * (block + read + 2 * out))
     return largest

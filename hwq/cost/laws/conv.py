@@ -11,6 +11,7 @@ from hwq.cost.laws.product import Product, block_factor, product
 from hwq.cost.laws.setting import Setting, banded, built, judged, routed, staged
 from hwq.cost.laws.weights import matrix_statistics
 from hwq.cost.model import ZERO, LayerCost, Value
+from hwq.errors import UnsupportedModel
 from hwq.ir import Node, Tensor
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ _PIXEL_OVERHEAD_CYCLES = 7
 def cost(node: Node, x: Tensor, out: Tensor, setting: Setting) -> LayerCost:
     """A convolution."""
     params: Conv = node.params
+    if params.input_dilations != (1, 1):
+        raise UnsupportedModel(
+            node.name,
+            node.op,
+            "a transposed convolution has no HLS layer yet, so there is nothing to estimate",
+            "use an upsampling and a plain convolution",
+        )
     core = product(matrix_statistics(params.weight), x.type.bits, out.type.bits, setting)
     return (_stream if setting.stream else _parallel)(node, x, out, core, setting)
 

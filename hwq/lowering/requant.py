@@ -20,6 +20,7 @@ import numpy as np
 
 from hwq.cost.laws.weights import csd_digits
 from hwq.ir import IntType
+from hwq.ops.lut import Lut
 from hwq.ops.requant import Requant, Slope, apply
 from hwq.ops.threshold import Threshold
 from hwq.rounding import BoolArray, FloatArray, IntArray
@@ -39,13 +40,13 @@ class Form:
     """One exact form of a requantisation.
 
     Attributes:
-        params: `Threshold` or `Requant`.
+        params: `Threshold`, `Requant` or `Lut`.
         text: What it is, for tables.
         cost: LUTs a lane, roughly; for choosing only.
         checks: Points at which equality was evaluated.
     """
 
-    params: Threshold | Requant
+    params: Threshold | Requant | Lut
     text: str
     cost: float
     checks: int

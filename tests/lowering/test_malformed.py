@@ -18,7 +18,8 @@ from hwq.errors import HwqError, UnsupportedModel
 from hwq.frontends import load
 from hwq.lowering import constants
 from hwq.lowering.lower import Lowering
-from hwq.lowering.values import Constant, channels_last, per_channel
+from hwq.lowering.layouts import channels_last
+from hwq.lowering.values import Constant, per_channel
 from hwq.lowering.values import Raw as RawValue
 from tests.networks import Net, mlp, write
 
@@ -69,7 +70,7 @@ CASES: dict[str, tuple[Callable[[Net], str], str]] = {
         lambda n: pool(n, kernel_shape=[2, 2], dilations=[7, 7], pads=[1] * 4, strides=[1, 1]),
         "only padding",
     ),
-    "pool without kernel": (lambda n: n.node("MaxPool", [image(n)]), "not 2-D"),
+    "pool without kernel": (lambda n: n.node("MaxPool", [image(n)]), "no kernel_shape"),
     "pool stride 0": (lambda n: pool(n, strides=[0, 1]), "two positive integers"),
     "pool kernel -1": (lambda n: pool(n, kernel_shape=[-1, 1]), "two positive integers"),
     "conv dilation 0": (lambda n: conv(n, dilations=[0, 1]), "two positive integers"),
@@ -83,9 +84,12 @@ CASES: dict[str, tuple[Callable[[Net], str], str]] = {
     "fractional zero point": (lambda n: weighted(n, n.constant(0.5), n.constant(0.5)), "zero point"),
     "constant of higher rank": (
         lambda n: n.node("Add", [n.node("Flatten", [conv(n)]), n.constant([[[1.0]]])]),
-        "does not fit",
+        "does not broadcast",
     ),
-    "constant that does not broadcast": (lambda n: n.node("Add", [conv(n), n.constant(np.ones(5))]), "fit"),
+    "constant that does not broadcast": (
+        lambda n: n.node("Add", [conv(n), n.constant(np.ones(5))]),
+        "does not broadcast",
+    ),
     "rounding mode": (lambda n: quant(n, rounding_mode="NEAR"), "rounding mode 'NEAR' is unknown"),
     "signed": (lambda n: quant(n, signed=2), "signed=2"),
     "no input": (lambda n: n.node("MatMul", [conv(n), n.node("Relu", [])]), "has 0 inputs and takes 1"),

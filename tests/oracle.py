@@ -434,7 +434,7 @@ def _depth_to_space(xs: list[Array], a: Attributes) -> Array:
         y = xs[0].reshape(n, b, b, c // (b * b), h, w).transpose(0, 3, 4, 1, 5, 2)
     else:
         y = xs[0].reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
-    return y.reshape(n, c // (b * b), h * b, w * b)
+    return np.asarray(y.reshape(n, c // (b * b), h * b, w * b))
 
 
 def _reshape(xs: list[Array], a: Attributes) -> Array:

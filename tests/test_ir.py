@@ -21,6 +21,7 @@ from hwq.frontends import load
 from hwq.ir import IntType
 from tests.networks import mlp, write
 from tests.random_models import random_model
+from tests.test_ops import CASES, one_node
 
 
 @pytest.fixture
@@ -230,3 +231,94 @@ def test_flipped_bits_are_refused_or_read(graph: ir.Graph, tmp_path: Path) -> No
         except InputError:
             refused += 1
     assert refused > 50
+
+
+# --- every op --------------------------------------------------------------------------------------
+
+
+def every_op() -> ir.Graph:
+    """One node an op, each on inputs of its own."""
+    rng = np.random.default_rng(0)
+    inputs, outputs, nodes = [], [], []
+    tensors: dict[str, ir.Tensor] = {}
+    for op, make in CASES.items():
+        part = one_node(op, make(rng))
+        names = {t: f"{op}.{t}" for t in part.tensors}
+        tensors |= {names[t.name]: replace(t, name=names[t.name]) for t in part.tensors.values()}
+        inputs += [replace(p, tensor=names[p.tensor], name=names[p.tensor]) for p in part.inputs]
+        outputs += [replace(p, tensor=names[p.tensor], name=names[p.tensor]) for p in part.outputs]
+        read = tuple(names[t] for t in part.nodes[0].inputs)
+        nodes.append(replace(part.nodes[0], name=op, inputs=read, output=names["y"]))
+    return ir.check(ir.Graph("all", tuple(inputs), tuple(outputs), tuple(nodes), tensors))
+
+
+def test_every_op_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
+    graph, rng = every_op(), np.random.default_rng(1)
+    graph.save(tmp_path / "g.hwq")
+    again = ir.load(tmp_path / "g.hwq")
+    again.save(tmp_path / "h.hwq")
+    assert (tmp_path / "g.hwq").read_bytes() == (tmp_path / "h.hwq").read_bytes()
+    kinds = {p.tensor: graph.tensors[p.tensor] for p in graph.inputs}
+    codes = {n: rng.integers(t.type.lo, t.type.hi + 1, (3, *t.shape)) for n, t in kinds.items()}
+    before, after = sim.run(graph, codes), sim.run(again, codes)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("op", "change", "message"),
+    [
+        ("matmul", {"inputs": 1}, "reads 1 tensors"),
+        ("mul", {"inputs": 3}, "reads 3 tensors"),
+        ("concat", {"inputs": 0}, "reads 0 tensors"),
+        ("add", {"inputs": 0}, "reads 0 tensors"),
+        ("lut", {"inputs": 2}, "reads 2 tensors"),
+        ("add", {"mult": np.ones(1, dtype=np.int64)}, "mult is not 2-D int64"),
+        ("add", {"mult": np.full((1, 1), 2**62)}, "mult is beyond 62 bits"),
+        ("add", {"mult": np.full((1, 1), -(2**63))}, "mult is beyond 62 bits"),
+        ("add", {"add": np.ones((1, 1), dtype=np.int64)}, "add is not 1-D int64"),
+        ("add", {"add": np.ones(1)}, "add is not 1-D int64"),
+        ("add", {"add": np.ones(0, dtype=np.int64)}, "add is empty"),
+        ("lut", {"values": np.ones((1, 0), dtype=np.int64)}, "values is empty"),
+        ("lut", {"values": np.full((1, 1), 2**62)}, "values is beyond 62 bits"),
+        ("lut", {"breaks": np.ones(1, dtype=np.int64)}, "breaks is not 2-D int64"),
+        ("lut", {"breaks": np.ones((0, 0), dtype=np.int64)}, "table of breaks"),
+        ("concat", {"axis": 2**70}, "axis is beyond 62 bits"),
+        ("concat", {"axis": -1}, "cannot join"),
+        ("slice", {"stop": 10**30}, "stop is beyond 62 bits"),
+        ("slice", {"stop": 2**61}, "slices"),
+        ("slice", {"step": 0}, "slices"),
+        ("sum_pool", {"kernel": [2**40, 2**40]}, "window"),
+        ("sum_pool", {"kernel": [1, 2, 3]}, "length"),
+        ("sum_pool", {"strides": [0, 1]}, "window"),
+        ("sum_pool", {"pads": [2**40, 0, 0, 0]}, "elements"),
+        ("sum_pool", {"dilations": [1, 10**100]}, "beyond 62 bits"),
+        ("global_sum", {"axes": [0] * 100}, "sums axes"),
+        ("pad", {"pads": [[0, 2**60], [0, 0]]}, "elements"),
+        ("pad", {"pads": [[0, 10**50], [0, 0]]}, "beyond 62 bits"),
+        ("pad", {"mode": "wrap"}, "mode"),
+        ("pad", {"value": 2**63}, "beyond 62 bits"),
+        ("upsample", {"factors": [2**40, 2**40]}, "elements"),
+        ("depth_to_space", {"block": 2**61}, "depth to space"),
+        ("depth_to_space", {"mode": "XYZ"}, "mode"),
+        ("conv", {"input_dilations": [2**40, 1]}, "input dilation"),
+        ("conv", {"input_dilations": [0, 0]}, "input dilation"),
+    ],
+)
+def test_hostile_parameters_are_refused(
+    op: str, change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "g.hwq"
+    every_op().save(path)
+    files = members(path)
+    content = json.loads(files["graph.json"])
+    node = next(n for n in content["graph"]["nodes"] if n["op"] == op)
+    for name, value in change.items():
+        if name == "inputs":
+            node["inputs"] = (node["inputs"] * 3)[:value]
+        elif isinstance(value, np.ndarray):
+            files[f"{node['params'][name]['npy']}.npy"] = npy(value)
+        else:
+            assert name in node["params"]
+            node["params"][name] = value
+    with pytest.raises(InputError, match=message):
+        ir.load(pack(path, {**files, "graph.json": json.dumps(content).encode()}))

@@ -179,15 +179,18 @@ def _one_slope(found: Levels, reach: int, base: int, top: int) -> Iterator[Requa
 
 
 def _two_slopes(found: Levels, reach: int, base: int, top: int) -> Iterator[Requant]:
-    """Another multiplier below a pivot, which is 0 or the threshold of a level."""
+    """Another multiplier below a pivot, which is 0 or the threshold of a level; half-even only without floor."""
     rows = len(found.code)
     for pivot in _pivots(found):
-        sides = _split(found, pivot)
+        sides, solved = _split(found, pivot), False
         for half_even in (False, True):
+            if solved:
+                break
             for mult, add, shift in _solutions(sides, reach, 2, half_even=half_even):
                 more = 1 - min(shift, 1)  # a form without a shift reads as a plain sum elsewhere
                 m, b = mult << more, add << more
                 low = Slope(_shared(pivot), _shared(m[:rows]), _shared(b[:rows]))
+                solved = True
                 yield Requant(_shared(m[rows:]), _shared(b[rows:]), shift + more, half_even, base, top, low)
 
 

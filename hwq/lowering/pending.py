@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -67,7 +68,7 @@ class Step(Protocol):
 
     def grid(self, unit: IntArray, largest: FloatArray) -> Grid:
         """Where the values lie if x lies on this grid; checked for exactness by the caller."""
-        return unit, np.full_like(largest, np.inf)
+        return unit, np.full(largest.shape, np.inf)
 
 
 def _column(values: ExactArray) -> FloatArray:
@@ -96,8 +97,12 @@ class Affine(Step):
     offset: ExactArray
     hidden: FloatArray = field(default_factory=lambda: np.zeros(1))
 
+    @cached_property
+    def _columns(self) -> tuple[FloatArray, FloatArray]:
+        return _column(self.factor), _column(self.offset)
+
     def float(self, x: FloatArray, magnitude: FloatArray) -> tuple[FloatArray, FloatArray]:
-        a, b = _column(self.factor), _column(self.offset)
+        a, b = self._columns
         return a * x + b, np.abs(a) * magnitude + np.abs(b) + _column(self.hidden)
 
     def exact(self, x: Surd, channel: int) -> Surd:
@@ -121,7 +126,8 @@ class Affine(Step):
 
     def grid(self, unit: IntArray, largest: FloatArray) -> Grid:
         unit = np.minimum(unit + lowest_bits(self.factor), lowest_bits(self.offset))
-        return unit, np.abs(nearest(self.factor)) * largest + np.abs(nearest(self.offset))
+        factor, offset = self._columns
+        return unit, np.abs(factor[:, 0]) * largest + np.abs(offset[:, 0])
 
 
 def scale_by(factor: ExactArray) -> Affine:
@@ -277,7 +283,9 @@ def grid(steps: Steps, unit: IntArray, largest: FloatArray) -> Grid:
 
 def exact_channels(steps: Steps, largest: float) -> BoolArray:
     """On which channels (or 1) a float64 evaluation at integers of at most this magnitude rounds nowhere."""
-    return np.asarray(np.isfinite(grid(steps, np.zeros(1, dtype=np.int64), np.array([largest]))[1]))
+    return np.asarray(
+        np.isfinite(grid(steps, np.zeros(1, dtype=np.int64), np.array([largest], dtype=np.float64))[1])
+    )
 
 
 def is_exact_in_float64(steps: Steps, largest: float) -> bool:

@@ -264,7 +264,7 @@ def _erfc(x: Any, bits: int) -> Interval:
     """``erfc(x)``, x > 0, by a continued fraction far out and by the series of erf near zero."""
     squared = max(1, libmp.to_int(libmp.mpf_mul(x, x)))
     if bits < 2 * squared:
-        return _erfc_far(x, bits, (bits * bits) // (2 * squared) + 8)
+        return _erfc_far(x, bits, bits * bits // (2 * squared) + bits // 5 + 8)
     return _erfc_near(x, bits, squared)
 
 

@@ -118,6 +118,12 @@ class Surd:
     def __le__(self, other: Number) -> bool:
         return (self - other).sign() <= 0
 
+    def __gt__(self, other: Number) -> bool:
+        return (self - other).sign() > 0
+
+    def __ge__(self, other: Number) -> bool:
+        return (self - other).sign() >= 0
+
     def __hash__(self) -> int:
         return hash(self.terms)
 

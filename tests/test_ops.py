@@ -433,7 +433,9 @@ def test_input_dilated_convolutions_reach_their_interval(seed: int) -> None:
     """As narrow as the taps that meet pixels at one position allow."""
     rng = np.random.default_rng(seed)
     weight = rng.integers(-8, 8, (int(rng.integers(1, 5)), int(rng.integers(1, 5)), 1, 1))
-    params = Conv(weight, input_dilations=(int(rng.integers(1, 4)), int(rng.integers(1, 4))))
+    strides, pads = (int(rng.integers(1, 4)), int(rng.integers(1, 4))), (int(rng.integers(0, 4)), 1, 2, 0)
+    spaced = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+    params = Conv(weight, strides, pads, input_dilations=spaced)
     graph = one_node("conv", Case(params, ((9, 9, 1),), (IntType(-1, 1),), lambda x: x))
     out = graph.tensors["y"].shape
     index = np.eye(81, dtype=np.int64).reshape(81, 9, 9, 1)
@@ -521,6 +523,7 @@ ONE = np.ones((1, 1), dtype=np.int64)
         ("add", Add(ONE.repeat(2, 0), ONE[0]), (X3, replace(X3, shape=(4, 8))), "rank"),
         ("add", Add(ONE.repeat(2, 0), ONE[0]), (WIDE, WIDE), "62 bits"),
         ("add", Add(ONE * 2**40, ONE[0]), (WIDE,), "62 bits"),
+        ("add", Add(ONE, ONE[0] * (2**62 - 2)), (X3,), "62 bits"),
         ("add", Add(ONE.repeat(3, 1), ONE[0]), (X3,), "multipliers"),
         ("mul", Mul(), (WIDE, X3), "62 bits"),
         ("mul", Mul(), (X3, replace(X3, shape=(3, 4, 8))), "broadcast"),

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from hwq.ir import IntType, Tensor
-from hwq.ops.spec import OpSpec, bounded, largest, narrow, product_interval
+from hwq.ops.spec import OpSpec, bounded, narrow, product_interval
 from hwq.rounding import IntArray
 
 
@@ -21,7 +21,6 @@ def infer(_params: MatMul, a: Tensor, b: Tensor) -> tuple[tuple[int, ...], IntTy
     if len(a.shape) < 2 or a.shape[:-2] != b.shape[:-2] or a.shape[-1:] != b.shape[-2:-1]:
         raise ValueError(f"cannot multiply matrices of shape {a.shape} and {b.shape}")
     terms = a.shape[-1]
-    narrow(0, terms * largest(a.type) * largest(b.type))
     lo, hi = product_interval(a, b)
     return bounded((*a.shape[:-1], b.shape[-1])), narrow(terms * lo, terms * hi)
 

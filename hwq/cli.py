@@ -202,18 +202,25 @@ def simulate(
     inputs: Annotated[
         Path,
         typer.Option(
-            "--input", "-i", help="Input .npy: float32, or integer codes; batch first, in the file's shape."
+            "--input",
+            "-i",
+            help="Input .npy: float32, or integer codes; batch first, in the file's shape. Several: .npz.",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Output .npy: float64, the correctly rounded exact value.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Output .npy: float64, the correctly rounded exact value. Several: .npz."
+        ),
     ],
     codes: Annotated[bool, typer.Option("--codes", help="Write the output's integers instead.")] = False,
     trace: Annotated[
         Path | None, typer.Option(help="Folder for every tensor of the graph, as integers.")
     ] = None,
     engine: Annotated[str, typer.Option(help="numpy (fast) or reference (plain); they agree.")] = "numpy",
-    epilogue: Annotated[bool, typer.Option("--epilogue", help="Apply a final Softmax in float.")] = False,
+    epilogue: Annotated[
+        bool, typer.Option("--epilogue", help="Apply a final Softmax or Sigmoid in float.")
+    ] = False,
     input_type: InputType = None,
     force: Force = False,
     quiet: Quiet = False,

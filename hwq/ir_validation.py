@@ -39,8 +39,9 @@ def validate(graph: Graph) -> Graph:
     made = [*(p.tensor for p in graph.inputs), *(n.output for n in graph.nodes)]
     _require(len(set(made)) == len(made), "a tensor is made twice")
     _require(set(made) == set(graph.tensors), "tensors that nothing makes, or that are not described")
-    for ports in (graph.inputs, graph.outputs):
-        _require(len({p.name for p in ports}) == len(ports), "two ports have one name")
+    _require(len({p.name for p in graph.outputs}) == len(graph.outputs), "two outputs have one name")
+    shapes = {(p.name, p.shape) for p in graph.inputs}  # an input with several quantisers is several ports
+    _require(len({name for name, _ in shapes}) == len(shapes), "two inputs of one name differ in shape")
     for name, tensor in graph.tensors.items():
         _tensor(name, tensor)
     for node in graph.nodes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,25 @@ def load_array(path: Path) -> np.ndarray[Any, Any]:
     return array
 
 
+def load_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of an ``.npz`` archive by name, never unpickled.
+
+    Raises:
+        InputError: Missing, not npz, of objects, or too large.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_ARRAY_BYTES:
+            raise InputError(f"{path}: larger than {MAX_ARRAY_BYTES >> 30} GiB when unpacked; refused")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a plain .npz archive: {error}") from error
+
+
 def load_labels(path: Path, rows: int) -> IntArray:
     """Class labels (rows,)."""
     labels = load_array(path)
@@ -83,8 +103,23 @@ def load_labels(path: Path, rows: int) -> IntArray:
 
 def save_array(path: Path, array: np.ndarray[Any, Any], *, force: bool) -> None:
     """Write a ``.npy`` file whole or not at all."""
-    if path.exists() and not force:
-        raise InputError(f"{path} exists: choose another name, or pass --force to replace it")
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
+    _write(path, buffer, force=force)
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], *, force: bool) -> None:
+    """Write an ``.npz`` archive whole or not at all."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, array, allow_pickle=False)
+            archive.writestr(f"{name}.npy", member.getvalue())
+    _write(path, buffer, force=force)
+
+
+def _write(path: Path, buffer: io.BytesIO, *, force: bool) -> None:
+    if path.exists() and not force:
+        raise InputError(f"{path} exists: choose another name, or pass --force to replace it")
     write_atomic(path, buffer.getvalue())

@@ -32,12 +32,12 @@ def simulate_file(
     force: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Run a model on a ``.npy`` file and write its output.
+    """Run a model on arrays in a file and write its outputs.
 
     Args:
-        model: QONNX file or ``.hwq`` graph with one input and one output.
-        inputs: Float32, or integer codes, batch first.
-        output: Gets float64, or int64 with `codes`.
+        model: QONNX file or ``.hwq`` graph.
+        inputs: Float32, or integer codes, batch first: ``.npy``, or ``.npz`` by name if there are several.
+        output: Gets float64, or int64 with `codes`: ``.npy``, or ``.npz`` by name if there are several.
         codes: Write integers.
         trace: Folder for all tensors, one ``.npy`` each, in the graph's channels-last layout.
         engine: Who computes.
@@ -51,31 +51,41 @@ def simulate_file(
     if codes and epilogue:
         raise InputError("--codes gives integers and --epilogue floats: choose one")
     graph = load(model, input_type).graph
-    port = _single(graph)
-    x = runs.load_array(inputs)
+    x = _load(graph, inputs)
     start = time.perf_counter()
     values = _run(graph, sim.encode(graph, x), engine, trace=trace is not None, quiet=quiet)
     seconds = time.perf_counter() - start
-    runs.save_array(
-        output, _result(graph, port, values[port.tensor], codes=codes, epilogue=epilogue), force=force
-    )
+    results = {
+        p.name: _result(graph, p, values[p.tensor], codes=codes, epilogue=epilogue) for p in graph.outputs
+    }
+    if output.suffix == ".npz":
+        runs.save_arrays(output, results, force=force)
+    elif len(results) == 1:
+        runs.save_array(output, next(iter(results.values())), force=force)
+    else:
+        raise InputError(
+            f"the model has the outputs {', '.join(results)}: write them to an .npz archive, -o y.npz"
+        )
     if trace:
         _write_trace(values, trace, force=force)
     return {
-        "rows": len(x),
+        "rows": len(next(iter(x.values()))),
         "seconds": seconds,
         "output": str(output),
-        "notes": _notes(graph, x, port, epilogue=epilogue),
+        "notes": _notes(graph, x, epilogue=epilogue),
     }
 
 
-def _single(graph: Graph) -> Port:
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        names = ", ".join(p.name for p in (*graph.inputs, *graph.outputs))
+def _load(graph: Graph, path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Inputs by name: one array, or an archive of them."""
+    names = list(dict.fromkeys(p.name for p in graph.inputs))
+    if path.suffix == ".npz":
+        return runs.load_arrays(path)
+    if len(names) != 1:
         raise InputError(
-            f"hwq simulate takes models with one input and one output, this one has {names}: use hwq.simulate in Python"
+            f"the model has the inputs {', '.join(names)}: give them in an .npz archive, by name"
         )
-    return graph.outputs[0]
+    return {names[0]: runs.load_array(path)}
 
 
 def _run(
@@ -93,7 +103,9 @@ def _result(
     if codes:
         return port.layout.to_file(values, port.shape)
     real = ports.decode_output(graph, port, values)
-    return ports.apply_epilogue(port, real) if epilogue else real
+    return (
+        ports.apply_epilogue(port, real) if epilogue and (port.epilogue or len(graph.outputs) == 1) else real
+    )
 
 
 def _write_trace(values: dict[str, IntArray], folder: Path, *, force: bool) -> None:
@@ -105,16 +117,15 @@ def _write_trace(values: dict[str, IntArray], folder: Path, *, force: bool) -> N
         (stage / "tensors.txt").write_text("".join(f"{file} {name}\n" for file, name in names.items()))
 
 
-def _notes(graph: Graph, x: np.ndarray[Any, Any], port: Port, *, epilogue: bool) -> list[str]:
-    notes = (
-        []
-        if epilogue or not port.epilogue
-        else [f"note: {n} (--epilogue applies it in float)" for n in graph.notes]
-    )
-    source = graph.inputs[0]
-    if source.quantizer and source.quantizer.stated and x.dtype.kind == "f":
-        off = ports.off_grid(source.quantizer, x)
-        notes.append(
-            f"note: {off:,} of {x.size:,} input values were off the stated grid: rounded half to even, or saturated"
-        )
+def _notes(graph: Graph, x: dict[str, np.ndarray[Any, Any]], *, epilogue: bool) -> list[str]:
+    cut = any(p.epilogue for p in graph.outputs) and not epilogue
+    notes = [f"note: {n} (--epilogue applies it in float)" for n in graph.notes] if cut else []
+    for source in graph.inputs:
+        given = x[source.name]
+        if source.quantizer and source.quantizer.stated and given.dtype.kind == "f":
+            off = ports.off_grid(source.quantizer, given)
+            notes.append(
+                f"note: {off:,} of {given.size:,} values of input '{source.name}' were off the stated grid: "
+                "rounded half to even, or saturated"
+            )
     return notes

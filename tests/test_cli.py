@@ -231,7 +231,7 @@ def test_values_off_the_stated_grid_are_counted(tmp_path: Path) -> None:
     data = rows(tmp_path / "x.npy", np.array([[0.25, 0.3]], np.float32))
     code, said = hwq("simulate", path, "-i", data, "-o", tmp_path / "y.npy", "--input-type", "fixed<6,3>")
     assert code == 0
-    assert "1 of 2 input values were off the stated grid" in said
+    assert "1 of 2 values of input 'x' were off the stated grid" in said
 
 
 # --- options -------------------------------------------------------------------------------------

@@ -152,6 +152,27 @@ def test_enclosures_enclose_and_shrink(name: str, bits: int) -> None:
     assert libmp.mpf_sign(enclose(computable.atom(name, Surd(10**9)), 64)[0]) > 0  # no underflow
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_series_enclose_at_few_bits(seed: int) -> None:
+    """Where the rounding of every term matters, and nothing rounds afterwards."""
+    r = np.random.default_rng(seed)
+    for bits in (4, 9, 17, 30):
+        for x in np.exp(r.uniform(-6, 3, 40)).tolist():
+            raw = libmp.from_float(x)
+            lo, hi = (MP.make_mpf(v) for v in computable._exp(raw, bits))
+            assert lo <= MP.exp(x) <= hi
+            lo, hi = (MP.make_mpf(v) for v in computable._erfc(raw, bits))
+            assert lo <= MP.erfc(x) <= hi
+            lo, hi = (MP.make_mpf(v) for v in computable._log1p_exp_minus(raw, bits))
+            assert lo <= MP.log1p(MP.exp(-x)) <= hi
+            u = min(x, 0.33)
+            lo, hi = (MP.make_mpf(v) for v in computable._atanh_over_u(libmp.from_float(u), bits))
+            assert lo <= MP.atanh(u) / u <= hi
+            if x > 0.1:
+                lo, hi = (MP.make_mpf(v) for v in computable._erfc_far(raw, bits, 7))
+                assert lo <= MP.erfc(x) <= hi
+
+
 def test_zero_gives_algebraic_numbers() -> None:
     zero = Surd()
     assert computable.sigmoid(zero) == Fraction(1, 2)

@@ -59,6 +59,12 @@ def gelu(*scales: float) -> Steps:
     return (Combine("mul", (x, half), (x, root, Transcendental("erf"), shift_by(one(1.0)))),)
 
 
+def lost() -> Steps:
+    """``x² - 2·x²``."""
+    square = Combine("mul", (), ())
+    return (Combine("add", (square,), (square, scale_by(one(-2.0)))),)
+
+
 MIXED: dict[str, Steps] = {
     "silu": silu(0.25, 0.1),
     "gelu": gelu(0.25, 0.1),
@@ -69,6 +75,7 @@ MIXED: dict[str, Steps] = {
     "negative slope": (scale_by(one(0.25, 0.125)), LeakyRelu(one(-0.5))),
     "constant": (Affine(one(0.0, 0.0), one(0.5, 1.0)),),
     "far": (scale_by(one(30.0, 25.0)), Transcendental("exp"), Combine("mul", (), (scale_by(one(-1.0)),))),
+    "infinity less infinity": (scale_by(one(30.0, 25.0)), Transcendental("exp"), *lost()),
     "parts": (Concatenated((silu(0.25), (scale_by(one(-0.25)), Relu())), (1, 1)),),
     "norm": (
         BatchNorm(one(1.0, 2.0), one(0.5, -1.0), one(0.0, 2.0), one(3.0, 4.0), Fraction(0)),
@@ -164,14 +171,25 @@ def test_one_channel_of_many_digits_leaves_the_others_fast() -> None:
 
 
 def test_large_zero_points_stay_exact() -> None:
-    """Boundaries beyond 28 bits times a float32 are no float64."""
+    """Boundaries beyond 28 bits times a float32 are no float64: what equals the rounded one is no tie."""
     step, zero = float(np.float32(0.1)), 2**32 - 1
-    quantizer = Quantizer(one(step), zero, 0, 15, Rounding.HALF_EVEN)
-    steps: Steps = (scale_by(one(1.0)),)
-    middle = round(-zero * step)
-    table = find(steps, quantizer, np.array([middle - 9]), np.array([middle + 9]))
-    for a in range(middle - 9, middle + 10):
-        assert quantizer.base + int((a >= table.thresholds[0]).sum()) == brute_code(steps, quantizer, 0, a)
+    quantizer = Quantizer(one(step), zero, 0, 15, Rounding.FLOOR)
+    for edge, _ in quantizer.boundaries():
+        steps: Steps = (shift_by(one(float(edge * Fraction(step)))),)
+        for lo in (-1, 0):
+            bounds = np.array([lo]), np.array([1])
+            table, pieces = find(steps, quantizer, *bounds), tabulate(steps, quantizer, *bounds)
+            for a in range(lo, 2):
+                expected = brute_code(steps, quantizer, 0, a)
+                assert quantizer.base + int((a >= table.thresholds[0]).sum()) == expected
+                assert code(pieces, 0, a) == expected
+
+
+def test_codes_that_change_between_two_blocks() -> None:
+    quantizer = Quantizer(one(1.0), 0, 0, 3, Rounding.FLOOR)
+    pieces = tabulate((scale_by(one(2.0**-16)),), quantizer, np.array([0]), np.array([2**17]))
+    assert pieces.breaks.tolist() == [[2**16, 2**17]]
+    assert pieces.values.tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize("mode", list(Rounding))

@@ -9,28 +9,44 @@ that interval has the smallest multipliers that exist. This enumeration is the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
 from hwq.errors import UnsupportedModel
-from hwq.exact import ExactArray, at
+from hwq.exact import ExactArray, Surd, at, nearest, signs
 from hwq.exact import add as plus
 from hwq.lowering.branches import Combine
 from hwq.lowering.builder import Builder
 from hwq.lowering.integers import as_join, collected, common_unit, placed, shifted, single, sum_of
 from hwq.lowering.layouts import channels_last
-from hwq.lowering.pending import MIXED, Affine, Steps, channels, compose, direction, scale_by
+from hwq.lowering.pending import (
+    MIXED,
+    Affine,
+    Grid,
+    Step,
+    Steps,
+    channels,
+    compose,
+    direction,
+    lowest_bits,
+    scale_by,
+)
 from hwq.lowering.real import RealNode
 from hwq.lowering.thresholds import Quantizer, find
 from hwq.lowering.values import Flow, Join, Pending, Raw, Term
-from hwq.rounding import BoolArray, IntArray
+from hwq.rounding import FloatArray, IntArray
 
 _SMALL_BITS = 4
 """Multipliers of a common unit that are not worth a search."""
 _MAX_TABLE = 2**23
-_MAX_PAIRS = 2**27
+_MAX_ITERATIONS = 64
+_FAR = 2**48
+"""Beyond all accumulators that are searched, with room for a product in float64."""
 _MAX_BITS = 24
 """Of a multiplier that the search finds."""
 
@@ -113,55 +129,102 @@ def _arranged(builder: Builder, node: RealNode, value: Flow, like: Flow) -> Flow
 
 def for_quantizer(builder: Builder, node: RealNode, value: Join, quantizer: Quantizer) -> Pending | Sum:
     """The sum as one integer tensor: exactly, if that is cheap or the only way, else as fine as the quantiser needs."""
-    if _has_small_unit(value) or (direction(value.steps) == MIXED).any():
+    if _has_small_unit(value.terms) or (direction(value.steps) == MIXED).any():
         return single(builder, node, value)
-    return _search(builder, node, value, quantizer) or single(builder, node, value)
+    pair = _two_terms(builder, node, value)
+    return (_search(builder, node, pair, quantizer) if pair else None) or single(builder, node, value)
 
 
-def _has_small_unit(value: Join) -> bool:
-    for c in range(max(len(t.factor) for t in value.terms)):
-        found = common_unit([at(t.factor, c) for t in value.terms])
-        if found is None or max(map(abs, found[1])).bit_length() > _SMALL_BITS:
+def _has_small_unit(terms: Sequence[Term], bits: int = _SMALL_BITS) -> bool:
+    for c in range(max(len(t.factor) for t in terms)):
+        found = common_unit([at(t.factor, c) for t in terms])
+        if found is None or max(map(abs, found[1])).bit_length() > bits:
             return False
     return True
 
 
+def _two_terms(builder: Builder, node: RealNode, value: Join) -> Join | None:
+    """The same sum of two tensors, those with a common unit added first; None if there is no such sum."""
+    terms = list(value.terms)
+    while len(terms) > 2:
+        pairs = [p for p in combinations(terms, 2) if _has_small_unit(p, _MAX_BITS)]
+        if not pairs:
+            return None
+        first = min(pairs, key=lambda p: sum(_width(builder, t) for t in p))
+        part = single(builder, node, replace(value, terms=first, steps=()))
+        affine = compose(part.steps)
+        if affine is None:
+            return None
+        terms = [t for t in terms if t not in first] + [Term(part.tensor, affine[0])]
+    return replace(value, terms=tuple(terms))
+
+
+@dataclass(frozen=True)
+class _Plane(Step):
+    """``wide[c]·x + narrow[c]·b``: one row for each channel c and each value of b, in this order."""
+
+    wide: ExactArray
+    narrow: ExactArray
+    grid_of_b: IntArray
+    many: int
+
+    @cached_property
+    def _floats(self) -> tuple[FloatArray, FloatArray]:
+        """Factor of x and summand a row."""
+        wide, narrow = (np.broadcast_to(nearest(v), self.many) for v in (self.wide, self.narrow))
+        return np.repeat(wide, len(self.grid_of_b)), np.outer(narrow, self.grid_of_b).ravel()
+
+    def float(self, x: FloatArray, magnitude: FloatArray) -> tuple[FloatArray, FloatArray]:
+        factor, summand = (v[:, None] for v in self._floats)
+        return factor * x + summand, np.abs(factor) * magnitude + np.abs(summand)
+
+    def exact(self, x: Surd, channel: int) -> Surd:
+        c, b = divmod(channel, len(self.grid_of_b))
+        return x * at(self.wide, c) + at(self.narrow, c) * int(self.grid_of_b[b])
+
+    def direction(self) -> IntArray:
+        return np.repeat(np.broadcast_to(signs(self.wide), self.many), len(self.grid_of_b))
+
+    def channels(self) -> int:
+        return self.many * len(self.grid_of_b)
+
+    def grid(self, unit: IntArray, largest: FloatArray) -> Grid:
+        rows = np.repeat(np.arange(self.many), len(self.grid_of_b))
+        wide, narrow = (np.broadcast_to(lowest_bits(v), self.many)[rows] for v in (self.wide, self.narrow))
+        factor, summand = self._floats
+        return np.minimum(unit + wide, narrow), np.abs(factor) * largest + np.abs(summand)
+
+
 def _search(builder: Builder, node: RealNode, value: Join, quantizer: Quantizer) -> Sum | None:
     """The simplest multipliers that keep all levels apart."""
-    if len(value.terms) != 2:
-        return None
     wide, narrow = sorted(value.terms, key=lambda t: -_width(builder, t))
-    grid = np.arange(builder.tensors[narrow.tensor].type.lo, builder.tensors[narrow.tensor].type.hi + 1)
+    interval = builder.tensors[narrow.tensor].type
     bounds = builder.bounds(wide.tensor)
     many = max(
         len(wide.factor), len(narrow.factor), channels(value.steps), len(quantizer.step), len(bounds[0])
     )
-    levels = len(quantizer.boundaries())
-    if many * len(grid) * levels > _MAX_TABLE or many * len(grid) ** 2 * levels > _MAX_PAIRS:
+    levels, size = len(quantizer.boundaries()), interval.hi - interval.lo + 1
+    gains = signs(wide.factor)
+    if many * size * levels > _MAX_TABLE or not levels or not gains.all():
         return None
-    signs = np.broadcast_to(direction(value.steps), many)
-    gains = [at(wide.factor, c) * int(signs[c] or 1) for c in range(many)]
-    if any(not g.terms for g in gains):
-        return None
-    turn = np.array([g.sign() for g in gains], dtype=np.int64)
+    falls = direction(value.steps)
+    turn = np.broadcast_to(gains * np.where(falls < 0, -1, 1), many)
     lo, hi = (np.broadcast_to(b, many) for b in bounds)
     low, high = np.where(turn > 0, lo, -hi), np.where(turn > 0, hi, -lo)
+    grid = np.arange(interval.lo, interval.hi + 1)
     rows = np.repeat(np.arange(many), len(grid))
     step = quantizer.step if len(quantizer.step) == 1 else quantizer.step[rows]
-    first = Affine(_rows(wide.factor, turn, rows), _offsets(narrow.factor, grid, many))
-    steps = (first, *(s.take(rows) for s in value.steps))
+    turned = collected([at(wide.factor, c) * int(turn[c]) for c in range(many)])
+    steps = (_Plane(turned, narrow.factor, grid, many), *(s.take(rows) for s in value.steps))
     table = find(steps, replace(quantizer, step=step), low[rows], high[rows])
     reached = np.broadcast_to(table.thresholds, (len(rows), levels)).reshape(many, len(grid), levels)
-    slopes = [
-        s for c in range(many) if (s := _slope(reached[c], grid, int(low[c]), int(high[c]))) is not None
-    ]
-    if (
-        len(slopes) < many
-        or max(max(abs(s.numerator), s.denominator) for s in slopes).bit_length() > _MAX_BITS
-    ):
-        return None
-    mult = np.array([[s.denominator for s in slopes], [s.numerator for s in slopes]], dtype=np.int64)
-    mult[0] *= turn
+    mult = np.ones((2, many), dtype=np.int64)
+    for c in range(many):
+        ratio = Fraction(float(at(narrow.factor, c if len(narrow.factor) > 1 else 0)) / float(at(turned, c)))
+        slope = _slope(reached[c], grid, int(low[c]), int(high[c]), ratio)
+        if slope is None:
+            return None
+        mult[:, c] = slope.denominator * int(turn[c]), slope.numerator
     ordered = Join((wide, narrow), value.shape, value.graph_shape, value.layout)
     return _separated(builder, node, ordered, mult, reached, grid, (low, high))
 
@@ -171,34 +234,55 @@ def _width(builder: Builder, term: Term) -> int:
     return interval.hi - interval.lo
 
 
-def _rows(factor: ExactArray, turn: IntArray, rows: IntArray) -> ExactArray:
-    turned = collected([at(factor, c) * int(t) for c, t in enumerate(turn)])
-    return turned if len(turned) == 1 else turned[rows]
+def _slope(thresholds: IntArray, grid: IntArray, low: int, high: int, ratio: Fraction) -> Fraction | None:
+    """The simplest M₂/M₁ that keeps levels apart, found outwards from the real one.
 
-
-def _offsets(factor: ExactArray, grid: IntArray, many: int) -> ExactArray:
-    return collected([at(factor, c) * int(b) for c in range(many) for b in grid])
-
-
-def _slope(thresholds: IntArray, grid: IntArray, low: int, high: int) -> Fraction | None:
-    """The simplest M₂/M₁ that keeps levels apart; thresholds are (values of b, levels - 1) on the turned a."""
+    Args:
+        thresholds: (values of b, levels - 1) on the turned a.
+        grid: The values of b.
+        low: Lowest turned a.
+        high: Highest.
+        ratio: Of the real factors, nearly.
+    """
     reach, miss = thresholds <= high, thresholds > low
-    at_least = np.maximum(thresholds, low)
-    below = np.minimum(thresholds - 1, high)
-    lower, upper = Fraction(-(2**40)), Fraction(2**40)
-    for distance in range(1, len(grid)):
-        # b + distance reaches the level, b does not: M₁·(at_least - below) + M₂·distance > 0
-        rising = _worst(below[:-distance] - at_least[distance:], miss[:-distance] & reach[distance:])
-        falling = _worst(below[distance:] - at_least[:-distance], miss[distance:] & reach[:-distance])
-        if rising is not None:
-            lower = max(lower, Fraction(rising, distance))
-        if falling is not None:
-            upper = min(upper, Fraction(-falling, distance))
-    return simplest_between(lower, upper) if lower < upper else None
+    at_least = np.where(reach, np.maximum(thresholds, low), _FAR)
+    below = np.where(miss, np.minimum(thresholds - 1, high), -_FAR)
+    keep = reach.any(axis=0) & miss.any(axis=0)
+    at_least, below = at_least[:, keep], below[:, keep]
+    if not keep.any():
+        return Fraction(0)
+    ends = []
+    for sign in (-1, 1):
+        # the gap between what reaches a level and what does not shrinks linearly once the slope is far off
+        end = ratio + sign * Fraction(2**20)
+        for _ in range(_MAX_ITERATIONS):
+            lowest, highest = _extremes(at_least, below, grid, end)
+            gap = end * (grid[lowest] - grid[highest]).astype(object) + (
+                at_least[lowest, np.arange(len(lowest))] - below[highest, np.arange(len(highest))]
+            ).astype(object)
+            worst = min(range(len(gap)), key=lambda k: gap[k])
+            if gap[worst] >= 0:
+                break
+            rise = int(grid[lowest[worst]] - grid[highest[worst]])
+            run = int(at_least[lowest[worst], worst] - below[highest[worst], worst])
+            if not rise:
+                return None
+            end = Fraction(-run, rise)
+        else:
+            return None
+        ends.append(end)
+    if ends[0] >= ends[1]:
+        return None
+    found = simplest_between(*ends)
+    return found if max(abs(found.numerator), found.denominator).bit_length() <= _MAX_BITS else None
 
 
-def _worst(values: IntArray, where: BoolArray) -> int | None:
-    return int(values[where].max()) if where.any() else None
+def _extremes(
+    at_least: IntArray, below: IntArray, grid: IntArray, slope: Fraction
+) -> tuple[IntArray, IntArray]:
+    """Of each level, which b makes the lowest sum that reaches it, and which the highest that does not."""
+    along = grid.astype(np.float64) * float(slope)
+    return (at_least + along[:, None]).argmin(axis=0), (below + along[:, None]).argmax(axis=0)
 
 
 def simplest_between(lower: Fraction, upper: Fraction) -> Fraction:

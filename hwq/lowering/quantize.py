@@ -378,7 +378,7 @@ def truncate(
             f"use one of {', '.join(_MODES)}",
         )
     rounding = _MODES[mode]
-    if len(parameters) == 5:
+    if len(parameters) == 4:
         bits = bits_in - _one(parameters[3])
         dropped, output, offset = int(bits), scale, -zero * scale
         lo, hi = _reached(builder, node, value, scale, int(zero), dropped, rounding)

@@ -215,7 +215,13 @@ def _rectified(builder: Builder, node: RealNode, value: Pending) -> Pending:
 
 
 def rescaled(
-    builder: Builder, node: RealNode, value: Value | None, *, one_unit: bool, multiples: Sequence[Surd] = ()
+    builder: Builder,
+    node: RealNode,
+    value: Value | None,
+    *,
+    one_unit: bool,
+    multiples: Sequence[Surd] = (),
+    max_bits: int = MAX_BITS,
 ) -> Pending:
     """Integers times a unit and no offset, so that real zero is integer zero.
 
@@ -225,13 +231,14 @@ def rescaled(
         value: A computed tensor.
         one_unit: The same for all channels.
         multiples: Numbers that must be multiples of the unit too.
+        max_bits: Of the integers.
     """
     pending, scale, offset = linear(builder, node, value)
     many = max(len(scale), len(offset))
     pairs = [[at(scale, c), at(offset, c)] for c in range(many)]
     groups = [[n for pair in pairs for n in pair]] if one_unit else pairs
     found = [common_unit([*numbers, *multiples]) for numbers in groups]
-    if any(f is None or max(map(abs, f[1])).bit_length() > MAX_BITS for f in found):
+    if any(f is None or max(map(abs, f[1])).bit_length() > max_bits for f in found):
         reason = "its input is no integer multiple of one unit of reasonable size"
         raise UnsupportedModel(node.name, node.op, reason, QUANTIZE_CURE)
     units = collected([f[0] for f in found if f])
@@ -241,7 +248,7 @@ def rescaled(
         return replace(pending, steps=(scale_by(units),))
     interval = builder.tensors[pending.tensor].type
     limit = max(abs(interval.lo), abs(interval.hi)) * int(np.abs(mult).max()) + int(np.abs(add).max())
-    if limit.bit_length() > MAX_BITS:
+    if limit.bit_length() > max_bits:
         reason = f"its input needs integers of {limit.bit_length()} bits to be exact"
         raise UnsupportedModel(node.name, node.op, reason, QUANTIZE_CURE)
     params = Requant(mult, add, 0, half_even=False, lo=-limit, hi=limit)

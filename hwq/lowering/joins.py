@@ -205,10 +205,10 @@ def _search(builder: Builder, node: RealNode, value: Join, quantizer: Quantizer)
     )
     levels, size = len(quantizer.boundaries()), interval.hi - interval.lo + 1
     gains = signs(wide.factor)
-    if many * size * levels > _MAX_TABLE or not levels or not gains.all():
+    if many * size * levels > _MAX_TABLE or not levels:
         return None
-    falls = direction(value.steps)
-    turn = np.broadcast_to(gains * np.where(falls < 0, -1, 1), many)
+    way = np.where(direction(value.steps) < 0, -1, 1)
+    turn = np.broadcast_to(np.where(gains == 0, 1, gains * way), many)
     lo, hi = (np.broadcast_to(b, many) for b in bounds)
     low, high = np.where(turn > 0, lo, -hi), np.where(turn > 0, hi, -lo)
     grid = np.arange(interval.lo, interval.hi + 1)
@@ -219,8 +219,12 @@ def _search(builder: Builder, node: RealNode, value: Join, quantizer: Quantizer)
     table = find(steps, replace(quantizer, step=step), low[rows], high[rows])
     reached = np.broadcast_to(table.thresholds, (len(rows), levels)).reshape(many, len(grid), levels)
     mult = np.ones((2, many), dtype=np.int64)
+    alone = np.broadcast_to(signs(narrow.factor) * way, many)
     for c in range(many):
-        ratio = Fraction(float(at(narrow.factor, c if len(narrow.factor) > 1 else 0)) / float(at(turned, c)))
+        if not at(turned, c).terms:  # the wide tensor does not matter here
+            mult[:, c] = 0, alone[c]
+            continue
+        ratio = Fraction(float(at(narrow.factor, c)) / float(at(turned, c)))
         slope = _slope(reached[c], grid, int(low[c]), int(high[c]), ratio)
         if slope is None:
             return None

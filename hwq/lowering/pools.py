@@ -156,7 +156,7 @@ def argmax(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
         )
     x, scale, offset = linear(builder, node, placed(builder, node, x, as_is(x.shape)))
     if max(len(scale), len(offset)) > 1 or at(scale, 0).sign() <= 0:
-        x = rescaled(builder, node, x, one_unit=True)
+        x = rescaled(builder, node, x, one_unit=True, max_bits=60)
     tensor = builder.add("argmax", node.name, (x.tensor,), ArgMax())
     shape = (*x.shape[:-1], 1)
     placed_shape = as_is(shape)

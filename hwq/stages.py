@@ -15,7 +15,7 @@ from hwq.errors import InputError
 from hwq.hardware import HardwareConfig
 from hwq.ir import Graph
 from hwq.lowering.lower import Lowering
-from hwq.ops import OPS
+from hwq.ops import macs
 from hwq.rounding import FloatArray, IntArray
 
 Rows = list[tuple[str, dict[str, Any]]]
@@ -100,14 +100,14 @@ def csim_stage(graph: Graph, project: Callable[[], Path], limit: int = CSIM_MACS
         project: Gives its folder, and may write it first.
         limit: Multiplications.
     """
-    macs = max(1, sum(OPS[n.op].macs(n.params, graph.tensors[n.output]) for n in graph.nodes))
+    work = max(1, sum(macs(graph, n) for n in graph.nodes))
 
     def run(codes: Mapping[str, IntArray]) -> Mapping[str, IntArray]:
         from hwq.emit import csim
 
         return csim.run_codes(project(), graph, codes)
 
-    return IntegerStage(run, max(1, limit // macs))
+    return IntegerStage(run, max(1, limit // work))
 
 
 def emitted(

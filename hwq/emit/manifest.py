@@ -107,6 +107,7 @@ def _layer(planned: PlannedLayer) -> dict[str, Any]:
         content["reuse"] = planned.reuse
     if isinstance(node.params, Requant):
         form = "shift" if (node.params.mult == 1).all() else "multiply-shift"
+        form = form if node.params.low is None else "two slopes"
         content["requant"] = {"form": form, "shift": node.params.shift, "half_even": node.params.half_even}
     if isinstance(node.params, Threshold):
         channels, steps = node.params.thresholds.shape

@@ -19,10 +19,10 @@ import numpy as np
 
 from hwq.errors import InputError
 from hwq.ir import Graph, Node, Port, Tensor
-from hwq.ops import OPS
+from hwq.ops import macs
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
-from hwq.ops.requant import Requant
+from hwq.ops.requant import Requant, scaled
 from hwq.ops.threshold import Threshold
 from hwq.ops.window import windows
 from hwq.probes import random_codes
@@ -99,7 +99,7 @@ def check_codes(graph: Graph, codes: Mapping[str, IntArray]) -> Codes:
 
 
 def _macs(graph: Graph) -> int:
-    return max(1, sum(OPS[n.op].macs(n.params, graph.tensors[n.output]) for n in graph.nodes))
+    return max(1, sum(macs(graph, n) for n in graph.nodes))
 
 
 def _row_limit(graph: Graph) -> int:
@@ -239,9 +239,11 @@ def _gaps(params: object, x: IntArray) -> Iterator[IntArray]:
         yield from (x - params.thresholds[:, k] for k in range(params.thresholds.shape[1]))
     if isinstance(params, Requant) and params.shift:
         unit = 1 << params.shift
-        rest = (x * params.mult + params.add + (unit // 2 if params.half_even else 0)) & (unit - 1)
+        rest = (scaled(params, x) + (unit // 2 if params.half_even else 0)) & (unit - 1)
         yield rest
         yield rest - unit
+        if params.low is not None:
+            yield x - params.low.pivot
 
 
 def _targets(graph: Graph) -> list[str]:

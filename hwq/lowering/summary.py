@@ -12,7 +12,7 @@ from hwq.ir import Graph, InputQuantizer, Node, Port
 from hwq.lowering.builder import Resolution
 from hwq.lowering.lower import Lowering
 from hwq.lowering.thresholds import NO_TIE
-from hwq.ops import OPS
+from hwq.ops import macs
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
 from hwq.ops.requant import Requant
@@ -79,7 +79,7 @@ def _layer(graph: Graph, node: Node, resolution: Resolution | None) -> dict[str,
         "source": out.source,
         "inputs": [_maker(graph, t) for t in node.inputs],
         "shape": list(out.shape),
-        "in_type": str(graph.tensors[node.inputs[0]].type),
+        "in_type": ", ".join(str(graph.tensors[t].type) for t in node.inputs),
         "out_type": str(out.type),
         "lo": out.type.lo,
         "hi": out.type.hi,
@@ -87,7 +87,7 @@ def _layer(graph: Graph, node: Node, resolution: Resolution | None) -> dict[str,
         "accumulator_bits": out.type.bits if product else None,
         "form": form.text if form else _form(node),
         "proof_checks": form.checks if form else None,
-        "macs": OPS[node.op].macs(node.params, out),
+        "macs": macs(graph, node),
         "parameters": int(node.params.weight.size) if product else 0,
         "ties": ties,
     }

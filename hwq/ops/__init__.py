@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwq.ir import Graph, Node
 from hwq.ops import (
     add,
     argmax,
@@ -50,3 +51,9 @@ OPS: dict[str, OpSpec] = {
     )
 }
 """Every op by name: meaning, interval, emission and cost are looked up here and nowhere else."""
+
+
+def macs(graph: Graph, node: Node) -> int:
+    """Multiplications that a node does for one inference."""
+    tensors = (graph.tensors[t] for t in node.inputs)
+    return OPS[node.op].macs(node.params, graph.tensors[node.output], *tensors)

@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hwq.ir import Graph
-from hwq.ops import OPS
+from hwq.ops import macs
 from hwq.ops.conv import Conv
 from hwq.rounding import IntArray
 from hwq.sim.plan import Plan, compile_graph, storage
@@ -44,11 +44,8 @@ def run(
     narrow = {n: a.astype(storage(graph.tensors[n].type), copy=False) for n, a in codes.items()}
     size = max(1, min(50, _CHUNK_BYTES // _peak_bytes(graph)))
     chunks = [{n: a[i : i + size] for n, a in narrow.items()} for i in range(0, rows, size)]
-    macs = sum(
-        OPS[n.op].macs(n.params, graph.tensors[n.output], *(graph.tensors[t] for t in n.inputs))
-        for n in graph.nodes
-    )
-    workers = min(len(chunks), os.cpu_count() or 1) if macs * rows >= _WORTH_A_THREAD else 1
+    work = rows * sum(macs(graph, n) for n in graph.nodes)
+    workers = min(len(chunks), os.cpu_count() or 1) if work >= _WORTH_A_THREAD else 1
     parts = _run_chunks(plan, chunks, workers, trace=trace, progress=progress)
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 

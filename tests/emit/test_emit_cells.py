@@ -38,7 +38,8 @@ def assert_equal(graph: Graph, hardware: HardwareConfig, folder: Path) -> None:
 @pytest.mark.parametrize(("io", "strategy", "high"), CELLS)
 def test_every_op_is_exact(io: Io, strategy: Strategy, high: bool, tmp_path: Path) -> None:
     graph = all_ops(io)
-    assert {n.op for n in graph.nodes} == set(OPS), "an op without a branch in all_ops"
+    built = {name for name, spec in OPS.items() if spec.emit}
+    assert {n.op for n in graph.nodes} == built, "an op without a branch in all_ops"
     hardware = config(graph, io, strategy)
     assert_equal(graph, high_reuse(graph, hardware) if high else hardware, tmp_path / "p")
 

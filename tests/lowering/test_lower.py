@@ -18,7 +18,11 @@ from tests.oracle_numbers import Undecided
 from tests.random_networks import random_network
 
 CHUNK = 100
-ALLOWED_REFUSALS: tuple[str, ...] = ()
+ALLOWED_REFUSALS = (
+    "no integer multiple of one unit of reasonable size",
+    "integers of .* bits to be exact",
+    "too many for a table",
+)
 """Patterns of the reasons for which a random network may be refused."""
 CONSTRUCTS = {
     *("Quant", "IntQuant", "BipolarQuant", "Quant after Quant", "quantised bias", "Trunc v1", "Trunc v2"),

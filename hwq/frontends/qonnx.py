@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hwq.errors import MALFORMED, InputError, UnsupportedModel
+from hwq.lowering.arity import check_attributes
 from hwq.lowering.real import RealGraph, RealNode, RealPort
 
 MAX_FILE_BYTES = 2**31
 MAX_ELEMENTS = 2**28
+"""Of all constants of a file together, and of one sample of an input."""
+MAX_RANK = 16
 QUANT_DOMAINS = (
     "onnx.brevitas",
     "qonnx.custom_op.general",
@@ -45,19 +47,27 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: no such file")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB; refused")
-    return path.read_bytes()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def parse(data: bytes, path: Path) -> RealGraph:
     """The network in a serialised ONNX model; `path` names it and is where external data may lie."""
     try:
         return _parse(_decode(data, path), data, path)
-    except MALFORMED as error:
-        raise InputError(f"{path}: the file is malformed: {error}") from error
+    except (*MALFORMED, OSError) as error:
+        raise InputError(f"{path}: the file is malformed: {error}; export it again") from error
 
 
 def _parse(model: Any, data: bytes, path: Path) -> RealGraph:
     _check_unique("initialisers", [t.name for t in model.graph.initializer], path)
+    stored = [*model.graph.initializer, *(a.t for n in model.graph.node for a in n.attribute)]
+    if (total := sum(_count(t) for t in stored)) > MAX_ELEMENTS:
+        raise InputError(
+            f"{path}: its constants have {total} elements; at most {MAX_ELEMENTS} are read: use a smaller model"
+        )
     constants = {t.name: _array(t, path) for t in model.graph.initializer}
     nodes: list[RealNode] = []
     for i, proto in enumerate(model.graph.node):
@@ -94,19 +104,26 @@ def _decode(data: bytes, path: Path) -> Any:
         raise InputError(f"{path} is not an ONNX file, or holds no network")
     if len(model.functions):
         raise InputError(f"{path}: holds ONNX functions; export it without them (inline them first)")
+    if len(model.training_info):
+        raise InputError(f"{path}: holds ONNX training information; export it for inference (model.eval())")
+    if len(model.graph.sparse_initializer):
+        raise InputError(f"{path}: holds sparse initialisers; export its constants as dense tensors")
     return model
+
+
+def _count(tensor: Any) -> int:
+    """Elements that a constant claims to have."""
+    return prod(tensor.dims)
 
 
 def _array(tensor: Any, path: Path) -> np.ndarray[Any, Any]:
     import onnx
     from onnx import numpy_helper
 
-    count = 1
-    for dim in tensor.dims:
-        count *= dim
-    if count > MAX_ELEMENTS or any(d < 0 for d in tensor.dims):
+    if any(d < 0 for d in tensor.dims) or len(tensor.dims) > MAX_RANK:
+        dims = list(tensor.dims)[: 2 * MAX_RANK]
         raise InputError(
-            f"{path}: constant '{tensor.name}' has {count} elements; at most {MAX_ELEMENTS} are read"
+            f"{path}: constant '{tensor.name}' has the shape {dims}; use at most {MAX_RANK} axes, none negative"
         )
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         _check_external(tensor, path)
@@ -127,10 +144,15 @@ def _check_external(tensor: Any, path: Path) -> None:
     """External data must be a plain file beside the model."""
     location = next((e.value for e in tensor.external_data if e.key == "location"), "")
     folder = path.parent.resolve()
-    target = (folder / location).resolve()
-    if not location or not target.is_relative_to(folder) or not target.is_file():
+    try:
+        target = (folder / location).resolve()
+        inside = bool(location) and target.is_relative_to(folder) and target.is_file()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name too long, a null byte
+        inside = False
+    if not inside:
         raise InputError(
-            f"{path}: constant '{tensor.name}' lies in '{location}', which is no file in the model's folder"
+            f"{path}: constant '{tensor.name}' lies in '{location[:200]}', which is no file in the model's folder; "
+            "put it there, or save the model as one file"
         )
     if target.stat().st_size > MAX_FILE_BYTES:
         raise InputError(
@@ -164,12 +186,16 @@ def _node(proto: Any, position: int) -> RealNode:
         if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
             cure = "export without control flow (If, Loop, Scan)"
             raise UnsupportedModel(name, proto.op_type, "holds a graph of its own", cure)
+        if attribute.name in attributes:
+            raise InputError(f"node '{name}' ({proto.op_type}) has two attributes '{attribute.name}'")
         if attribute.type != onnx.AttributeProto.TENSOR:
             attributes[attribute.name] = _attribute(attribute, name, proto.op_type)
     if not proto.output or not proto.output[0]:
         raise InputError(f"node '{name}' ({proto.op_type}) has no output")
     last = proto.domain == CHANNELS_LAST
-    return RealNode(proto.op_type, name, tuple(proto.input), tuple(proto.output), attributes, last)
+    node = RealNode(proto.op_type, name, tuple(proto.input), tuple(proto.output), attributes, last)
+    check_attributes(node)
+    return node
 
 
 def _attribute(attribute: Any, node: str, op: str) -> Any:
@@ -201,12 +227,12 @@ def _port(value: Any, path: Path) -> RealPort:
         )
     dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
     if (
-        len(dims) < 2
+        not 2 <= len(dims) <= MAX_RANK
         or any(not 0 < d <= MAX_ELEMENTS for d in dims[1:])
         or np.prod(dims[1:], dtype=float) > MAX_ELEMENTS
     ):
         raise InputError(
-            f"{path}: input '{value.name}' has the shape {dims}; after the batch, sizes must be fixed and sane"
+            f"{path}: input '{value.name}' has the shape {dims[:MAX_RANK]}; sizes after the batch must be fixed and sane"
         )
     return RealPort(value.name, tuple(dims[1:]), max(dims[0], 0))
 
@@ -244,7 +270,10 @@ def _sort(nodes: list[RealNode], known: set[str], path: Path) -> tuple[RealNode,
 
 
 def execute(
-    path: Path, feeds: Mapping[str, np.ndarray[Any, Any]], wanted: set[str]
+    path: Path,
+    feeds: Mapping[str, np.ndarray[Any, Any]],
+    wanted: set[str],
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Run the file in float32 with qonnx, one batch.
 
@@ -252,17 +281,23 @@ def execute(
         path: The QONNX file.
         feeds: Float32 inputs by name, batch first.
         wanted: Tensors to return beside the outputs.
+        shapes: Of tensors that are computed, 0 standing for the batch; qonnx infers only some.
     """
     import onnx
+    import onnxruntime
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.change_batchsize import ChangeBatchSize
     from qonnx.transformation.infer_shapes import InferShapes
 
-    logging.getLogger("onnxruntime").setLevel(logging.ERROR)
+    onnxruntime.set_default_logger_severity(3)  # errors only
     model = ModelWrapper(onnx.load(path))
     batch = len(next(iter(feeds.values())))
-    model = model.transform(InferShapes()).transform(ChangeBatchSize(batch)).transform(InferShapes())
+    model = model.transform(ChangeBatchSize(batch))
+    stated = {o.name for o in model.graph.output}
+    for name, shape in ((n, s) for n, s in shapes.items() if n not in stated):
+        model.set_tensor_shape(name, [batch if size == 0 else size for size in shape])
+    model = model.transform(InferShapes())
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Output shapes disagree"

@@ -20,39 +20,70 @@ def _objects(x: Array) -> Array:
     """Exact objects, so that arithmetic does not round; integers stay as they are."""
     if x.dtype.kind in "iub" or x.dtype == object:
         return x
+    _check_exact(x.size)
     out = np.empty(x.shape, dtype=object)
     for i in np.ndindex(x.shape):
         out[i] = Surd.of(float(x[i]))
     return out
 
 
+def _check_exact(count: int) -> None:
+    if count > MAX_EXACT:
+        raise ValueError(f"exact arithmetic on {count} elements; at most {MAX_EXACT} are possible")
+
+
+def _fitting(result: Array, kind: np.dtype[Any]) -> Array:
+    """Integers of an integer type that hold what Python's integers hold."""
+    limits = np.iinfo(kind)
+    if result.size and not (limits.min <= result.min() and result.max() <= limits.max):
+        raise ValueError(f"integers beyond {kind.name}")
+    return result.astype(kind)
+
+
 def _binary(function: Callable[[Any, Any], Any]) -> Callable[[Attributes, Array, Array], Array]:
     def fold(_attributes: Attributes, a: Array, b: Array) -> Array:
         if "b" in (a.dtype.kind, b.dtype.kind):
             raise ValueError("arithmetic on booleans")
-        if prod(np.broadcast_shapes(a.shape, b.shape)) > MAX_ELEMENTS:
-            raise ValueError(f"the result has more than {MAX_ELEMENTS} elements")
+        _check_exact(prod(np.broadcast_shapes(a.shape, b.shape)))
         integers = a.dtype.kind in "iu" and b.dtype.kind in "iu"
         if integers and a.dtype != b.dtype:
             raise ValueError(f"arithmetic on {a.dtype} and {b.dtype}")
-        return np.asarray(function(a, b) if integers else function(_objects(a), _objects(b)))
+        if integers:
+            return _fitting(np.asarray(function(a.astype(object), b.astype(object))), a.dtype)
+        return np.asarray(function(_objects(a), _objects(b)))
 
     return fold
 
 
 def _divide(a: Any, b: Any) -> Any:
-    """Integers truncate toward zero, as in ONNX."""
-    if a.dtype.kind not in "iu" or b.dtype.kind not in "iu":
+    """Python's integers truncate toward zero, as in ONNX; exact numbers do not."""
+    if not all(isinstance(v, int) for x in (a, b) for v in x.ravel()):
         return a / b
     if not b.all():
         raise ZeroDivisionError("division by zero")
-    return np.where((a < 0) != (b < 0), -(np.abs(a) // np.abs(b)), np.abs(a) // np.abs(b)).astype(a.dtype)
+    return np.where((a < 0) != (b < 0), -(np.abs(a) // np.abs(b)), np.abs(a) // np.abs(b))
+
+
+def _negative(_attributes: Attributes, x: Array) -> Array:
+    if x.dtype.kind in "iu":
+        _check_exact(x.size)
+        return _fitting(np.asarray(-x.astype(object)), x.dtype)
+    return np.asarray(-_objects(x))
+
+
+def _concat(attributes: Attributes, *parts: Array) -> Array:
+    if sum(p.size for p in parts) > MAX_ELEMENTS:
+        raise ValueError(f"the result has more than {MAX_ELEMENTS} elements")
+    if len({p.dtype.kind for p in parts} - {"O"}) > 1:
+        raise ValueError("joins constants of different types")
+    return np.concatenate(parts, axis=attributes["axis"])
 
 
 def _pow(_attributes: Attributes, base: Array, exponent: Array) -> Array:
     power = Surd.of(exponent.item()).rational()
     if power not in (Fraction(1, 2), 1, 2):
         raise ValueError(f"exponent {float(power):g}; supported are 0.5, 1 and 2")
+    _check_exact(base.size)
     exact = base if base.dtype == object else _objects(base.astype(np.float64))
     if power == Fraction(1, 2):
         return np.asarray(np.vectorize(lambda v: Surd.sqrt(Surd.of(v).rational()), otypes=[object])(exact))
@@ -130,17 +161,23 @@ _INTEGERS: dict[int, type] = {
     2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 12: np.uint32, 13: np.uint64
 }  # fmt: skip
 MAX_ELEMENTS = 2**24
+MAX_EXACT = 2**18
+"""Elements of a tensor in exact arithmetic, one Python object each."""
+MAX_BYTES = 2**29
+"""Of all folded constants of a network."""
+_OBJECT_BYTES = 400
 _MAX_BITS = 2**14
+_MAX_TERMS = 32
 
 FOLDS: dict[str, Callable[..., Array]] = {
     "Add": _binary(lambda a, b: a + b),
     "Cast": _cast,
-    "Concat": lambda attributes, *xs: np.concatenate(xs, axis=attributes["axis"]),
+    "Concat": _concat,
     "Div": _binary(_divide),
     "Gather": _gather,
     "Identity": lambda _attributes, x: x,
     "Mul": _binary(lambda a, b: a * b),
-    "Neg": lambda _attributes, x: -_objects(x),
+    "Neg": _negative,
     "Pow": _pow,
     "Reshape": _reshape,
     "Slice": _slice,
@@ -172,7 +209,19 @@ def fold(
     result = np.asarray(FOLDS[op](attributes, data, *rest))
     if result.dtype == object and any(_bits(v) > _MAX_BITS for v in result.ravel()):
         raise ValueError(f"a number grows beyond {_MAX_BITS} bits")
+    if result.dtype == object and any(len(Surd.of(v).terms) > _MAX_TERMS for v in result.ravel()):
+        raise ValueError(f"a number grows beyond {_MAX_TERMS} square roots")
     return Constant(result)
+
+
+def new_bytes(made: Constant | QuantizedConstant, inputs: list[Constant | QuantizedConstant]) -> int:
+    """Memory that a folded constant takes beside its inputs."""
+    if isinstance(made, QuantizedConstant):
+        return 0
+    before = [v.values for v in inputs if isinstance(v, Constant)]
+    if any(np.may_share_memory(made.values, b) for b in before):
+        return 0
+    return made.values.size * (_OBJECT_BYTES if made.values.dtype == object else made.values.itemsize)
 
 
 def _bits(value: Any) -> int:

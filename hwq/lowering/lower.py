@@ -7,8 +7,8 @@ Each tensor of the file is a constant, a raw input, steps pending on an integer 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from hwq.errors import InputError, UnsupportedModel
 from hwq.ir import Graph, Port, Real, check
 from hwq.lowering import constants, elementwise, pools, products, quantize, shapes
-from hwq.lowering.arity import check_arity, reported
+from hwq.lowering.arity import check_arity, check_made, reported
 from hwq.lowering.builder import Builder, Resolution
 from hwq.lowering.grid import InputType
 from hwq.lowering.integers import computed, constant, linear, single
@@ -42,11 +42,15 @@ _IMAGES = (
 
 @dataclass(frozen=True)
 class Lowering:
-    """An integer graph and how its quantised tensors correspond to the file's."""
+    """An integer graph and how its quantised tensors correspond to the file's.
+
+    `shapes` are those of the file's computed and quantised tensors, 0 standing for the batch.
+    """
 
     graph: Graph
     resolutions: tuple[Resolution, ...]
     outputs: tuple[OutputView, ...] = ()
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class _Walk:
         self.input_type = input_type
         self.builder = Builder(batch=next((p.batch for p in real.inputs if p.batch > 1), 1))
         self.notes: list[str] = []
+        self.folded = 0
         self.cut: dict[str, RealNode] = {}
         self.views: list[OutputView] = []
         self.values: dict[str, Value] = {n: Constant(v) for n, v in real.constants.items()}
@@ -121,7 +126,16 @@ class _Walk:
             source_sha256=self.real.sha256,
             notes=tuple(self.notes),
         )
-        return Lowering(check(graph), tuple(self.builder.resolutions), tuple(self.views))
+        return Lowering(check(graph), tuple(self.builder.resolutions), tuple(self.views), self._shapes())
+
+    def _shapes(self) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {}
+        for name, value in self.values.items():
+            if isinstance(value, QuantizedConstant):
+                shapes[name] = value.codes.shape
+            elif not isinstance(value, Constant):
+                shapes[name] = (0, *value.shape)
+        return shapes
 
     def _start(self, raw: Raw, port: RealPort) -> Flow:
         """A raw input, put on the stated grid at once if something other than its quantiser would read it."""
@@ -147,37 +161,35 @@ class _Walk:
 
     def _laid_out(self, raw: Raw, tensor: str) -> Raw:
         """An input as its first reader that minds wants it in the graph."""
-        wanted = self._wanted(tensor, raw.shape, set()) or channels_last(raw.shape)
+        wanted = self._wanted(tensor, raw.shape) or channels_last(raw.shape)
         return self.builder.arrange(raw, wanted, tensor) or raw
 
-    def _wanted(self, tensor: str, shape: Shape, seen: set[str]) -> Placed | None:
-        """Layout that the readers of a file tensor of this shape want; None if they do not mind."""
-        seen.add(tensor)
-        for node in self.readers.get(tensor, ()):
+    def _wanted(self, tensor: str, shape: Shape) -> Placed | None:
+        """Layout that the readers of a file tensor of this shape want; None if they do not mind.
+
+        The first reader that minds decides, depth first; transposes on the way to it are undone behind it.
+        """
+        seen = {tensor}
+        ahead: list[tuple[RealNode, Shape, Turns]] = [(n, shape, ()) for n in self._readers_backwards(tensor)]
+        while ahead:
+            node, size, turns = ahead.pop()
             after = node.outputs[0]
-            if node.op in _IMAGES and len(shape) in (2, 3):
-                return image(shape, last=node.channels_last)
-            if node.op in ("Gemm", "MatMul"):
-                return as_is(shape)
-            found = None
-            if node.op in _KEEP_SHAPE and after not in seen:
-                found = self._wanted(after, shape, seen)
-            if node.op == "Transpose" and after not in seen:
-                found = self._before(node, shape, seen)
-            if found:
+            found: Placed | None = None
+            if node.op in _IMAGES and len(size) in (2, 3):
+                found = image(size, last=node.channels_last)
+            elif node.op in ("Gemm", "MatMul"):
+                found = as_is(size)
+            elif after not in seen and (node.op in _KEEP_SHAPE or (turn := _turn(node, size))):
+                if node.op not in _KEEP_SHAPE and turn:
+                    size, turns = turn[0], (*turns, turn)
+                seen.add(after)
+                ahead += [(n, size, turns) for n in self._readers_backwards(after)]
+            if found and (found := _before(found, turns)):
                 return found
         return None
 
-    def _before(self, node: RealNode, shape: Shape, seen: set[str]) -> Placed | None:
-        """What a transpose's readers want, in terms of its input."""
-        order = [p - 1 for p in node.attributes.get("perm", ())]
-        if sorted(order) != list(range(-1, len(shape))) or order[0] != -1:
-            return None
-        turned = tuple(shape[p] for p in order[1:])
-        found = self._wanted(node.outputs[0], turned, seen)
-        back = tuple(int(i) for i in np.argsort(order[1:]))
-        layout = transposed(found[1], turned, back) if found else None
-        return (found[0], layout) if found and layout else None
+    def _readers_backwards(self, tensor: str) -> list[RealNode]:
+        return self.readers.get(tensor, [])[::-1]
 
     def _visit(self, node: RealNode) -> None:
         check_arity(node)
@@ -195,6 +207,7 @@ class _Walk:
             return
         made = self._handle(node, inputs)
         for name, value in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=False):
+            check_made(node, value)
             alone = isinstance(value, Pending) and value.exclusive and self.uses[name] == 1
             self.values[name] = replace(value, exclusive=alone) if isinstance(value, Pending) else value
 
@@ -212,10 +225,15 @@ class _Walk:
 
     def _fold(self, node: RealNode, inputs: list[Constant | QuantizedConstant]) -> Value:
         try:
-            return constants.fold(node.op, node.attributes, inputs)
+            made = constants.fold(node.op, node.attributes, inputs)
         except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
             cure = "fold this constant before the export"
             raise UnsupportedModel(node.name, node.op, f"cannot be folded exactly: {error}", cure) from error
+        self.folded += constants.new_bytes(made, inputs)
+        if self.folded > constants.MAX_BYTES:
+            reason = f"folded constants take more than {constants.MAX_BYTES >> 20} MiB"
+            raise UnsupportedModel(node.name, node.op, reason, "fold them before the export")
+        return made
 
     def _quant(self, node: RealNode, inputs: Inputs) -> Value:
         """A quantiser of a constant, of a network input, or of a pending tensor."""
@@ -269,6 +287,28 @@ class _Walk:
             epilogue=cut.op if cut else "",
             epilogue_axis=_class_axis(cut, len(pending.shape)) if cut else -1,
         )
+
+
+Turns = tuple[tuple[Shape, Shape], ...]
+"""Of transposes, one after another: the shape behind it, and the order of axes that undoes it."""
+
+
+def _turn(node: RealNode, shape: Shape) -> tuple[Shape, Shape] | None:
+    """The shape behind a transpose that keeps the batch, and the order of axes that undoes it."""
+    order = [p - 1 for p in node.attributes.get("perm", ())]
+    if node.op != "Transpose" or sorted(order) != list(range(-1, len(shape))) or order[0] != -1:
+        return None
+    return tuple(shape[p] for p in order[1:]), tuple(int(i) for i in np.argsort(order[1:]))
+
+
+def _before(found: Placed, turns: Turns) -> Placed | None:
+    """What readers behind transposes want, in terms of the tensor before them."""
+    for turned, back in reversed(turns):
+        layout = transposed(found[1], turned, back)
+        if layout is None:
+            return None
+        found = found[0], layout
+    return found
 
 
 def _class_axis(node: RealNode, rank: int) -> int:

@@ -36,6 +36,8 @@ from hwq.ops.requant import Requant
 from hwq.rounding import FloatArray, IntArray, Rounding, near_boundary, round_exact, round_float
 
 MAX_ACTIVATION_BITS = 16
+MAX_THRESHOLDS = 2**22
+"""Channels times levels of one quantiser."""
 _MODES = {m.value: m for m in Rounding} | {
     "HALF_EVEN": Rounding.HALF_EVEN,
     "ROUND_TO_ZERO": Rounding.TOWARD_ZERO,
@@ -233,6 +235,11 @@ def resolve(
     if quantizer.hi - quantizer.lo >= 2**MAX_ACTIVATION_BITS:
         cure = f"use at most {MAX_ACTIVATION_BITS} bits for activations"
         raise UnsupportedModel(node.name, node.op, "too many levels for a threshold table", cure)
+    factors = [t.factor for t in value.terms] if isinstance(value, Join) else []
+    many = max([channels(value.steps), len(quantizer.step), *map(len, factors)])
+    if many * (quantizer.hi - quantizer.lo) > MAX_THRESHOLDS:
+        reason = f"{many} channels with {quantizer.hi - quantizer.lo} thresholds each are too many"
+        raise UnsupportedModel(node.name, node.op, reason, "use fewer bits, or one scale a tensor")
     real = real or Real(quantizer.step, np.zeros(1))
     source = for_quantizer(builder, node, value, quantizer) if isinstance(value, Join) else value
     try:
@@ -367,31 +374,30 @@ def truncate(
         raise UnsupportedModel(node.name, node.op, "has parameters a channel", "use per-tensor parameters")
     if isinstance(value, Raw):
         raise UnsupportedModel(node.name, node.op, "truncates the unquantised network input", GRID_CURE)
-    scale, zero, bits_in = (_one(p) for p in parameters[:3])
+    scale, bits_in = _one(parameters[0]), _one(parameters[2])
+    zero = Fraction(int(_zero_points(node, tuple(parameters)).item()))
     _check_scale(node, parameters[0])
+    bits_out = _one(parameters[-1])
+    if any(b.denominator != 1 or not 1 <= b <= 32 for b in (bits_in, bits_out)):
+        reason = f"bit widths {float(bits_in):g} and {float(bits_out):g} are no integers from 1 to 32"
+        raise UnsupportedModel(node.name, node.op, reason, "round the learned bit widths")
     mode = str(node.attributes.get("rounding_mode", "FLOOR")).upper()
-    if mode not in _MODES or zero.denominator != 1:
-        raise UnsupportedModel(
-            node.name,
-            node.op,
-            f"rounding mode '{mode}', zero point {zero}",
-            f"use one of {', '.join(_MODES)}",
-        )
+    if mode not in _MODES:
+        cure = f"use one of {', '.join(_MODES)}"
+        raise UnsupportedModel(node.name, node.op, f"rounding mode '{mode}' is unknown", cure)
     rounding = _MODES[mode]
     if len(parameters) == 4:
-        bits = bits_in - _one(parameters[3])
-        dropped, output, offset = int(bits), scale, -zero * scale
+        dropped, output, offset = int(bits_in - bits_out), scale, -zero * scale
+        _check_dropped(node, dropped)
         lo, hi = _reached(builder, node, value, scale, int(zero), dropped, rounding)
     else:
         _check_scale(node, parameters[3])
         output = _one(parameters[3])
-        bits = _one(parameters[4])
         dropped = _nearest_log2(output / scale)
+        _check_dropped(node, dropped)
         offset = -zero * output / 2**dropped
         signed, narrow = bool(node.attributes.get("signed", 1)), bool(node.attributes.get("narrow", 0))
-        lo, hi = code_range(int(bits), signed=signed, narrow=narrow)
-    if bits.denominator != 1 or not 0 <= dropped <= 32 or not 1 <= int(bits_in) <= 32:
-        raise UnsupportedModel(node.name, node.op, f"drops {dropped} bits", "truncate between 0 and 32 bits")
+        lo, hi = code_range(int(bits_out), signed=signed, narrow=narrow)
     quantizer = Quantizer(collected([Surd(scale)]), int(zero), lo, hi, rounding, dropped=dropped)
     real = Real(collected([Surd(output)]), collected([Surd(offset + output * int(zero))]))
     return resolve(builder, value, quantizer, node, real)
@@ -403,7 +409,13 @@ def _one(array: np.ndarray[Any, Any]) -> Fraction:
 
 def _nearest_log2(ratio: Fraction) -> int:
     """``round(log2(ratio))``, which is what QONNX makes of scales that are meant to be powers of two apart."""
-    return round(float(np.log2(float(ratio))))
+    return round(float(np.log2(float(ratio)))) if 2**-64 < ratio < 2**64 else -1
+
+
+def _check_dropped(node: RealNode, bits: int) -> None:
+    if not 0 <= bits <= 32:
+        reason = "its scales and bit widths do not say to drop between 0 and 32 bits"
+        raise UnsupportedModel(node.name, node.op, reason, "export the model again")
 
 
 def _reached(

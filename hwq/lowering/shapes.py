@@ -24,8 +24,11 @@ from hwq.ops.depth_to_space import DepthToSpace
 from hwq.ops.pad import Pad
 from hwq.ops.slice import Slice
 from hwq.ops.upsample import Upsample
+from hwq.rounding import IntArray
 
 Inputs = list[Any]
+MAX_RANK = 16
+_MAX_FACTOR = 2**10
 
 
 def _whole_numbers(node: RealNode, value: Value | None, what: str) -> list[int]:
@@ -64,12 +67,17 @@ def sizes(node: RealNode, shape: Shape, wanted: list[int], batch: int) -> Shape:
     Raises:
         UnsupportedModel: It mixes the batch with other axes, or does not fit.
     """
-    if any(s < -1 for s in wanted) or wanted.count(-1) > 1 or len(wanted) > 16:
-        raise UnsupportedModel(node.name, node.op, f"reshapes to {wanted[:16]}", "use sizes, 0, and one -1")
+    if any(s < -1 for s in wanted) or wanted.count(-1) > 1 or len(wanted) > MAX_RANK:
+        raise UnsupportedModel(
+            node.name, node.op, f"reshapes to {wanted[:MAX_RANK]}", "use sizes, 0, and one -1"
+        )
     if 0 in wanted and node.attributes.get("allowzero", 0):
         raise UnsupportedModel(
             node.name, node.op, "makes an empty tensor (allowzero)", "leave allowzero away"
         )
+    if 0 in wanted[len(shape) + 1 :]:
+        reason = f"reshapes {shape} to {tuple(wanted)}, which keeps an axis that is not there"
+        raise UnsupportedModel(node.name, node.op, reason, "check the export")
     new = [(1, *shape)[i] if s == 0 else s for i, s in enumerate(wanted)]
     total, (first, rest) = prod(shape), (new[0] if new else 1, new[1:])
     if first not in (1, -1, batch):
@@ -115,10 +123,16 @@ def squeeze(_builder: Builder, node: RealNode, inputs: Inputs) -> Value:
 def unsqueeze(_builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     """New axes of size one."""
     flow = computed(node, inputs[0])
-    count = len(inputs[1].values.ravel()) if len(inputs) > 1 else len(node.attributes.get("axes", ()))
-    axes = _axes(node, inputs, len(flow.shape) + count)
+    given = inputs[1] if len(inputs) > 1 else None
+    listed = (
+        _whole_numbers(node, given, "axes") if given is not None else list(node.attributes.get("axes", ()))
+    )
+    rank = len(flow.shape) + len(listed)
+    axes = [_axis(node, a, rank) for a in listed]
+    if len(set(axes)) != len(axes) or rank > MAX_RANK:
+        reason = f"adds the axes {listed[:MAX_RANK]} to {flow.shape}"
+        raise UnsupportedModel(node.name, node.op, reason, f"name each axis once, at most {MAX_RANK} in all")
     left = iter(flow.shape)
-    rank = len(flow.shape) + count
     return replace(flow, shape=tuple(1 if i in axes else next(left) for i in range(rank)))
 
 
@@ -236,7 +250,8 @@ def split(builder: Builder, node: RealNode, inputs: Inputs) -> tuple[Value, ...]
         largest = -(-size // count)
         parts = [min(largest, size - i * largest) for i in range(count)]
     if sum(parts) != size or len(parts) != count or min(parts) < 1:
-        raise UnsupportedModel(node.name, node.op, f"splits {size} elements into {parts}", "check the export")
+        reason = f"splits {size} elements into {count} parts {parts[:MAX_RANK]}"
+        raise UnsupportedModel(node.name, node.op, reason, "check the export")
     ends = np.cumsum([0, *parts]).tolist()
     return tuple(_part(builder, node, value, axis, (ends[i], ends[i + 1], 1)) for i in range(count))
 
@@ -252,8 +267,14 @@ def slices(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
         )
     starts, ends, axes, steps = listed
     axes = axes or list(range(len(starts)))
+    if {len(starts), len(ends), len(axes), len(steps or starts)} != {len(starts)} or 0 in steps:
+        reason = (
+            f"has {len(starts)} starts, {len(ends)} ends, {len(axes)} axes, steps {steps[:MAX_RANK] or 1}"
+        )
+        raise UnsupportedModel(node.name, node.op, reason, "check the export")
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        if axes[i] in (0, -len(value.shape) - 1) and start == 0 and end >= builder.batch:
+        whole_batch = start == 0 and end >= builder.batch and (not steps or steps[i] == 1)
+        if axes[i] in (0, -len(value.shape) - 1) and whole_batch:
             continue
         axis = _axis(node, axes[i], len(value.shape))
         whole = slice(start, end, steps[i] if steps else 1).indices(value.shape[axis])
@@ -272,7 +293,7 @@ def _part(builder: Builder, node: RealNode, value: Pending, axis: int, part: tup
     tensor = builder.add("slice", node.name, (value.tensor,), Slice(where, *part))
     shape = tuple(len(range(*part)) if i == axis else s for i, s in enumerate(value.shape))
     steps = value.steps
-    if where == len(value.graph_shape) - 1:
+    if where == len(value.graph_shape) - 1 and channels(steps) > 1:
         steps = tuple(s.take(np.arange(*part)) for s in steps)
     graph_shape, layout = kind(shape)
     tensor = builder.reshape(tensor, graph_shape, node.name)
@@ -286,34 +307,11 @@ def pad(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     """With a constant that is an integer in the tensor's own unit, mostly zero; or by reflection, or the edge."""
     value = single(builder, node, inputs[0])
     rank = len(value.shape)
-    given = inputs[1] if len(inputs) > 1 else None
-    listed = (
-        _whole_numbers(node, given, "pads") if given is not None else list(node.attributes.get("pads", ()))
-    )
-    axes = range(rank + 1)
-    if len(inputs) > 3 and inputs[3] is not None:
-        axes = [a % (rank + 1) for a in _whole_numbers(node, inputs[3], "axes")]  # type: ignore[assignment]
-    before, after = np.zeros(rank + 1, dtype=np.int64), np.zeros(rank + 1, dtype=np.int64)
-    if len(listed) != 2 * len(axes):
-        raise UnsupportedModel(node.name, node.op, f"pads {listed} for {rank + 1} axes", "check the export")
-    for i, a in enumerate(axes):
-        before[a], after[a] = listed[i], listed[i + len(axes)]
-    if before[0] or after[0] or min(before.min(), after.min()) < 0:
-        raise UnsupportedModel(
-            node.name, node.op, f"pads {listed}", "pad no batch, and with no negative sizes"
-        )
+    before, after = _pads(node, inputs, rank)
     mode = str(node.attributes.get("mode", "constant"))
     if mode not in ("constant", "reflect", "edge"):
         raise UnsupportedModel(node.name, node.op, f"mode '{mode}'", "use constant, reflect or edge")
-    fill = Surd()
-    if mode == "constant":
-        amount = inputs[2] if len(inputs) > 2 else None
-        number = (
-            constant(node, amount, "value").item()
-            if amount is not None
-            else node.attributes.get("value", 0.0)
-        )
-        fill = Surd.of(number if isinstance(number, Surd) else float(number))
+    fill = _fill(node, inputs) if mode == "constant" else Surd()
     value, code = _with_code(builder, node, value, fill) if mode == "constant" else (value, 0)
     (value,), _ = _laid_out(builder, node, [value], 0)
     pairs = [(0, 0)] * len(value.graph_shape)
@@ -331,6 +329,40 @@ def pad(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     graph_shape, layout = kind(shape)
     tensor = builder.reshape(tensor, graph_shape, node.name)
     return Pending(tensor, shape, graph_shape, layout, value.steps)
+
+
+def _pads(node: RealNode, inputs: Inputs, rank: int) -> tuple[IntArray, IntArray]:
+    """How much a Pad adds before and after each axis, the batch first."""
+    given = inputs[1] if len(inputs) > 1 else None
+    listed = (
+        _whole_numbers(node, given, "pads") if given is not None else list(node.attributes.get("pads", ()))
+    )
+    axes = range(rank + 1)
+    if len(inputs) > 3 and inputs[3] is not None:
+        axes = [_axis(node, a, rank) + 1 for a in _whole_numbers(node, inputs[3], "axes")]  # type: ignore[assignment]
+    before, after = np.zeros(rank + 1, dtype=np.int64), np.zeros(rank + 1, dtype=np.int64)
+    if len(listed) != 2 * len(axes) or len(set(axes)) != len(axes):
+        reason = f"pads {listed[:MAX_RANK]} for {len(set(axes))} axes"
+        raise UnsupportedModel(node.name, node.op, reason, "check the export")
+    for i, a in enumerate(axes):
+        before[a], after[a] = listed[i], listed[i + len(axes)]
+    if before[0] or after[0] or min(before.min(), after.min()) < 0:
+        raise UnsupportedModel(
+            node.name, node.op, f"pads {listed}", "pad no batch, and with no negative sizes"
+        )
+    return before, after
+
+
+def _fill(node: RealNode, inputs: Inputs) -> Surd:
+    """What a Pad puts around its input."""
+    number = node.attributes.get("value", 0.0)
+    if len(inputs) > 2 and inputs[2] is not None:
+        numbers = constant(node, inputs[2], "value")
+        if numbers.size != 1:
+            cure = "use one value a tensor"
+            raise UnsupportedModel(node.name, node.op, "its value is no single number", cure)
+        number = numbers.item()
+    return Surd.of(number if isinstance(number, Surd) else float(number))
 
 
 def _with_code(builder: Builder, node: RealNode, value: Pending, fill: Surd) -> tuple[Pending, int]:
@@ -355,13 +387,14 @@ def resize(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     if isinstance(flow, Raw) or len(flow.shape) not in (2, 3):
         flow = single(builder, node, flow)
     mode = str(node.attributes.get("mode", "nearest"))
-    wanted = _resized(node, inputs, flow.shape)
+    wanted = _resized(builder, node, inputs, flow.shape)
     cure = "use nearest neighbours with a whole factor: nn.Upsample(scale_factor=2, mode='nearest')"
     if mode != "nearest" or wanted is None or node.attributes.get("axes"):
         raise UnsupportedModel(node.name, node.op, f"resizes in mode '{mode}'", cure)
     channel = len(flow.shape) - 1 if node.channels_last else 0
     factors = [Fraction(w, s) for w, s in zip(wanted, flow.shape, strict=True)]
-    if factors[channel] != 1 or any(f.denominator != 1 for f in factors) or len(flow.shape) not in (2, 3):
+    whole = all(f.denominator == 1 and 1 <= f <= _MAX_FACTOR for f in factors)
+    if factors[channel] != 1 or not whole or len(flow.shape) not in (2, 3):
         raise UnsupportedModel(node.name, node.op, f"resizes {flow.shape} to {wanted}", cure)
     for size, factor in zip(flow.shape, factors, strict=True):
         if not _repeats(node, size, int(factor)):
@@ -373,10 +406,11 @@ def resize(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     return Pending(tensor, wanted, *channels_last(wanted), value.steps)
 
 
-def _resized(node: RealNode, inputs: Inputs, shape: Shape) -> Shape | None:
+def _resized(builder: Builder, node: RealNode, inputs: Inputs, shape: Shape) -> Shape | None:
     """The new file shape, from sizes or from scales; batch left out."""
     if node.op == "Resize" and len(inputs) > 3 and inputs[3] is not None:
-        return tuple(_whole_numbers(node, inputs[3], "sizes")[1:])
+        batch, *sizes = _whole_numbers(node, inputs[3], "sizes") or [0]
+        return tuple(sizes) if len(sizes) == len(shape) and batch in (1, builder.batch) else None
     given = inputs[1] if node.op == "Upsample" or len(inputs) == 2 else inputs[2] if len(inputs) > 2 else None
     scales = (
         constant(node, given, "scales").ravel() if given is not None else node.attributes.get("scales", ())

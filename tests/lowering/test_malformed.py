@@ -94,7 +94,7 @@ CASES: dict[str, tuple[Callable[[Net], str], str]] = {
     "signed": (lambda n: quant(n, signed=2), "signed=2"),
     "no input": (lambda n: n.node("MatMul", [conv(n), n.node("Relu", [])]), "has 0 inputs and takes 1"),
     "left out": (lambda n: n.node("Add", [conv(n), ""]), "has 1 inputs and takes 2"),
-    "malformed": (lambda n: conv(n, pads=3), "is malformed"),
+    "malformed": (lambda n: conv(n, pads=3), "'pads' is not a list of integers"),
     "gemm bias by row": (
         lambda n: n.node(
             "Gemm", [n.node("Flatten", [image(n)]), n.weight(np.ones((72, 2))), n.constant([[1.0], [2.0]])]

@@ -24,7 +24,7 @@ test: $(STAMP)  ## the default tests (no network, no vendor tool)
 	$(BIN)/python -m pytest
 
 test-slow: $(STAMP)  ## the long tests: thousands of random networks, larger projects
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --dist worksteal
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff format --check .

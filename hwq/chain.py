@@ -131,7 +131,7 @@ class _Run:
         counts = dict.fromkeys(range(len(self.lowering.resolutions)), (0, 0))
         argmax_ties = correct = 0
         for first, floats, codes in self.chunks(np.arange(self.rows)):
-            expected = self.expected(codes)
+            expected = sim.run(self.graph, codes, trace=True)
             for i, (values, ties) in enumerate(_ties(self.lowering, expected, floats)):
                 counts[i] = counts[i][0] + values, counts[i][1] + ties
             argmax_ties += _argmax_ties(self.graph, expected)

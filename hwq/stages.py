@@ -77,7 +77,7 @@ def qonnx_stage(lowering: Lowering) -> FloatStage:
 
         feeds = {name: x.astype(np.float32) for name, x in floats.items()}
         try:
-            found = qonnx.execute(path, feeds, wanted)
+            found = qonnx.execute(path, feeds, wanted, lowering.shapes)
         except Exception as error:
             raise InputError(
                 f"qonnx's executor cannot run {path}: {error}\n  verify without it: --stages numpy,csim"

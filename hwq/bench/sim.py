@@ -47,13 +47,14 @@ def _machine() -> dict[str, Any]:
 
 
 def _measure(path: Path, rows: int) -> dict[str, Any]:
-    graph = load(path).graph
+    lowering = load(path)
+    graph = lowering.graph
     x = probes.random_rows(graph, rows)
     codes = sim.encode(graph, x)
     engines: dict[str, Callable[[], Mapping[str, Any]]] = {
         "hwq numpy": lambda: sim.run(graph, codes),
         "hwq reference": lambda: sim.run(graph, codes, sim.Engine.REFERENCE),
-        "qonnx, batched": lambda: qonnx.execute(path, x, set()),
+        "qonnx, batched": lambda: qonnx.execute(path, x, set(), lowering.shapes),
     }
     _check_equal(graph, codes)
     times: dict[str, list[float]] = {name: [] for name in engines}

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwq import sim
 from hwq.errors import InputError
 from hwq.ir import Graph, Node, Port, Tensor
 from hwq.ops import macs
@@ -222,7 +223,7 @@ def _search(graph: Graph, rng: np.random.Generator) -> list[Codes]:
 
 def _nearest_to_thresholds(graph: Graph, codes: Codes) -> Codes:
     """The rows that come nearest to the steps of each requantisation, channel by channel, from above and below."""
-    values = reference.run(graph, codes)
+    values = sim.run(graph, codes, trace=True)
     rows: list[int] = [0]
     for node in graph.nodes:
         x = values[node.inputs[0]].reshape(len(values[node.output]), -1, values[node.inputs[0]].shape[-1])
@@ -270,7 +271,7 @@ def _mutate(graph: Graph, rng: np.random.Generator, codes: Codes) -> Codes:
 
 def _select(graph: Graph, targets: list[str], codes: Codes) -> Codes:
     """The rows with the largest and the smallest value of each target channel."""
-    values = reference.run(graph, codes)
+    values = sim.run(graph, codes, trace=True)
     rows: list[int] = []
     for name in targets:
         channels = values[name].reshape(len(values[name]), -1, values[name].shape[-1])

@@ -232,7 +232,7 @@ def _port(value: Any, path: Path) -> RealPort:
         or np.prod(dims[1:], dtype=float) > MAX_ELEMENTS
     ):
         raise InputError(
-            f"{path}: input '{value.name}' has the shape {dims[:MAX_RANK]}; sizes after the batch must be fixed and sane"
+            f"{path}: input '{value.name}' has the shape {dims[:MAX_RANK]}; all but the batch must be fixed and sane"
         )
     return RealPort(value.name, tuple(dims[1:]), max(dims[0], 0))
 
@@ -293,10 +293,13 @@ def execute(
     onnxruntime.set_default_logger_severity(3)  # errors only
     model = ModelWrapper(onnx.load(path))
     batch = len(next(iter(feeds.values())))
+    known = {name: [batch if size == 0 else size for size in shape] for name, shape in shapes.items()}
+    for output in model.graph.output:
+        if not output.type.tensor_type.shape.dim and output.name in known:
+            model.set_tensor_shape(output.name, known[output.name])
     model = model.transform(ChangeBatchSize(batch))
-    stated = {o.name for o in model.graph.output}
-    for name, shape in ((n, s) for n, s in shapes.items() if n not in stated):
-        model.set_tensor_shape(name, [batch if size == 0 else size for size in shape])
+    for name in known.keys() - {output.name for output in model.graph.output}:
+        model.set_tensor_shape(name, known[name])
     model = model.transform(InferShapes())
     with warnings.catch_warnings():
         warnings.filterwarnings(

@@ -45,9 +45,10 @@ _SMALL_BITS = 4
 """Multipliers of a common unit that are not worth a search."""
 _MAX_TABLE = 2**23
 _MAX_ITERATIONS = 64
+_MAX_SUM_BITS = 52
 _FAR = 2**48
 """Beyond all accumulators that are searched, with room for a product in float64."""
-_MAX_BITS = 24
+_MAX_BITS = 40
 """Of a multiplier that the search finds."""
 
 
@@ -320,6 +321,9 @@ def _separated(
 ) -> Sum | None:
     """Build the sum and check, boundary by boundary, that its thresholds are right; None if they are not."""
     low, high = (e[:, None, None] for e in ends)
+    reach_of_sum = np.abs(mult[0]) * np.maximum(np.abs(ends[0]), np.abs(ends[1])).astype(float)
+    if (reach_of_sum + np.abs(mult[1]) * float(np.abs(grid).max()) > 2.0**_MAX_SUM_BITS).any():
+        return None
     outer = np.abs(mult[0])[:, None, None]
     inner = (mult[1][:, None] * grid[None, :])[:, :, None]
     reach, miss = reached <= high, reached > low

@@ -112,19 +112,15 @@ def _split(layout: Layout, fine: Shape) -> list[int]:
 
 
 def axis_in_graph(shape: Shape, where: Placed, axis: int) -> int | None:
-    """The axis of the graph's tensor that is an axis of the file's; None if they do not correspond."""
-    graph_shape, layout = where
-    if tuple(layout.view[a] for a in layout.axes) != graph_shape:
+    """The axis of the graph's tensor that is an axis of the file's; None in an unusual layout."""
+    layout = where[1]
+    if tuple(layout.view[a] for a in layout.axes) != where[0]:
         return None
-    start = prod(shape[axis + 1 :])
-    for i, size in enumerate(layout.view):
-        if (
-            size == shape[axis]
-            and prod(layout.view[i + 1 :]) == start
-            and prod(layout.view[:i]) == prod(shape[:axis])
-        ):
-            return layout.axes.index(i)
-    return None
+    if layout.view == shape:
+        return layout.axes.index(axis)
+    if where == channels_last(shape):
+        return layout.axes.index(2 * axis)
+    return axis + 1 if where == image(shape, last=True) else None
 
 
 def channel_index(source: Placed, target: Placed) -> IntArray | None:

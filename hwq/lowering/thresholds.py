@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from math import ceil, floor
 
 import numpy as np
@@ -59,6 +60,10 @@ class Quantizer:
 
     def boundaries(self) -> list[tuple[Fraction, bool]]:
         """For each level above the lowest: the quotient x/step at which it begins, and whether inclusive."""
+        return self._boundaries
+
+    @cached_property
+    def _boundaries(self) -> list[tuple[Fraction, bool]]:
         if self.bipolar:
             return [(Fraction(-self.zero), True)]
         edges = [boundary(self.rounding, k) for k in range(self.lo + 1, self.hi + 1)]

@@ -163,7 +163,7 @@ _INTEGERS: dict[int, type] = {
 MAX_ELEMENTS = 2**24
 MAX_EXACT = 2**18
 """Elements of a tensor in exact arithmetic, one Python object each."""
-MAX_BYTES = 2**29
+MAX_BYTES = 2**28
 """Of all folded constants of a network."""
 _OBJECT_BYTES = 400
 _MAX_BITS = 2**14

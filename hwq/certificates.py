@@ -39,7 +39,10 @@ _UNIT = 2.0**-24
 
 @dataclass(frozen=True)
 class Certificate:
-    """One difference that float32 rounding explains: distance <= bound, both in the tensor's real unit."""
+    """One difference that float32 rounding explains: distance <= bound, both in the tensor's real unit.
+
+    `real` is the exact value that enters the quantiser; empty for an argmax.
+    """
 
     stage: str
     tensor: str
@@ -85,7 +88,8 @@ def summed(graph: Graph, tensor: str, values: Mapping[str, IntArray]) -> Sum:
     positive, count = _positive(node, graph.tensors[node.inputs[0]])
     if positive is None:
         return Sum(1, np.abs(values[tensor]).astype(np.float64), None)
-    moved = np.asarray(OPS[node.op].run(positive, *magnitudes), dtype=np.float64)
+    op = "add" if isinstance(positive, Add) else node.op
+    moved = np.asarray(OPS[op].run(positive, *magnitudes), dtype=np.float64)
     same = count == 0 and len(behind) == 1
     node_behind = node if node.op in ("dense", "conv") else behind[0].node if same else None
     return Sum(count + max(b.terms for b in behind), moved, node_behind)

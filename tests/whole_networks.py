@@ -332,14 +332,20 @@ def channels_last_branches() -> Network:
 
     def conv(x: str, c: int, out: int, k: int) -> str:
         x = m.node(
-            "Conv", [x, m.kernel(out, k, k, c)], LAST, kernel_shape=[k, k], strides=[1, 1], pads=[k // 2] * 4
+            "Conv",
+            [x, m.kernel(out, k, k, c)],
+            LAST,
+            kernel_shape=[k, k],
+            strides=[1, 1],
+            dilations=[1, 1],
+            pads=[k // 2] * 4,
         )
         return m.node("LeakyRelu", [m.norm(x, out, domain=LAST)], alpha=0.1)
 
     x = m.start("x", 6)
     a, b = m.act(conv(x, 2, 3, 3), 4, signed=1), m.act(conv(x, 2, 2, 1), 4, signed=1)
     x = m.node("Concat", [a, b, x], axis=3)
-    x = m.node("MaxPool", [x], LAST, kernel_shape=[3, 2], strides=[3, 2], pads=[0, 0, 1, 0])
+    x = m.node("MaxPool", [x], LAST, kernel_shape=[2, 2], strides=[3, 2], pads=[0] * 4)
     x = m.act(conv(x, 7, 3, 3), 4, signed=1)
     x = m.node("Flatten", [x], axis=1)
     return m.network(m.gemm(x, 12, 2), {"x": [1, 5, 4, 2]})

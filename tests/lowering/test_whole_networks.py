@@ -12,6 +12,7 @@ import pytest
 from hwq import ir, sim
 from hwq.frontends import load
 from hwq.lowering.lower import Lowering
+from hwq.verification import verify_graph
 from tests import oracle
 from tests.networks import write
 from tests.whole_networks import NETWORKS
@@ -61,3 +62,12 @@ def test_a_whole_network_equals_the_oracle(name: str, tmp_path: Path) -> None:
                 assert np.array_equal(found[port], y), (port, engine.value)
     if name not in OPEN:
         assert all(len(np.unique(y)) > 1 for y in wanted.values()), "a network that says nothing"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float32_differences_of_a_whole_network_are_certified(name: str, tmp_path: Path) -> None:
+    if name == "channels_last_branches":
+        pytest.skip("qonnx runs the wrapped BatchNormalization as operator set 1, which onnxruntime refuses")
+    network = NETWORKS[name]()
+    graph = load(write(network.model, tmp_path / "model.onnx"), network.input_type).graph
+    verify_graph(graph, network.feeds(), ["qonnx"], scratch=tmp_path).raise_if_failed()

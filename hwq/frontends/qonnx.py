@@ -64,10 +64,7 @@ def parse(data: bytes, path: Path) -> RealGraph:
 def _parse(model: Any, data: bytes, path: Path) -> RealGraph:
     _check_unique("initialisers", [t.name for t in model.graph.initializer], path)
     stored = [*model.graph.initializer, *(a.t for n in model.graph.node for a in n.attribute)]
-    if (total := sum(_count(t) for t in stored)) > MAX_ELEMENTS:
-        raise InputError(
-            f"{path}: its constants have {total} elements; at most {MAX_ELEMENTS} are read: use a smaller model"
-        )
+    _check_sizes(stored, path)
     constants = {t.name: _array(t, path) for t in model.graph.initializer}
     nodes: list[RealNode] = []
     for i, proto in enumerate(model.graph.node):
@@ -111,9 +108,18 @@ def _decode(data: bytes, path: Path) -> Any:
     return model
 
 
-def _count(tensor: Any) -> int:
-    """Elements that a constant claims to have."""
-    return prod(tensor.dims)
+def _check_sizes(tensors: list[Any], path: Path) -> None:
+    """Constants that claim too much, alone or together, are refused before one is read."""
+    total = 0
+    for tensor in tensors:
+        count = abs(prod(tensor.dims))
+        total += count
+        if total > MAX_ELEMENTS:
+            before = f", {total} with those before it" if total > count else ""
+            raise InputError(
+                f"{path}: constant '{tensor.name}' has {count} elements{before}; "
+                f"at most {MAX_ELEMENTS} are read: use a smaller model"
+            )
 
 
 def _array(tensor: Any, path: Path) -> np.ndarray[Any, Any]:

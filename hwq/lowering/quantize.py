@@ -36,7 +36,7 @@ from hwq.ops.requant import Requant
 from hwq.rounding import FloatArray, IntArray, Rounding, near_boundary, round_exact, round_float
 
 MAX_ACTIVATION_BITS = 16
-MAX_THRESHOLDS = 2**22
+MAX_THRESHOLDS = 2**21
 """Channels times levels of one quantiser."""
 _MODES = {m.value: m for m in Rounding} | {
     "HALF_EVEN": Rounding.HALF_EVEN,

@@ -99,7 +99,8 @@ def refused_by_cli(path: Path) -> str:
     said = " ".join(result.output.split())
     assert result.exit_code == 2, said
     assert not isinstance(result.exception, Exception), result.exception
-    assert said.startswith("error: ") and said.count("error: ") == 1
+    assert said.startswith("error: ")
+    assert said.count("error: ") == 1
     assert "Traceback" not in said
     return said
 

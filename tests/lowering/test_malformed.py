@@ -20,8 +20,8 @@ from hwq.errors import HwqError, InputError, UnsupportedModel
 from hwq.frontends import load
 from hwq.lowering import constants
 from hwq.lowering.arity import ARITY
-from hwq.lowering.lower import Lowering
 from hwq.lowering.layouts import channels_last
+from hwq.lowering.lower import Lowering
 from hwq.lowering.values import Constant, per_channel
 from hwq.lowering.values import Raw as RawValue
 from tests.networks import Net, mlp, write
@@ -241,11 +241,11 @@ def _peak_mb(status: Path) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
-def of(op: str, *operands: Any, domain: str = "", **attributes: Any) -> Callable[[Net], str]:
+def of(op: str, *operands: Any, **attributes: Any) -> Callable[[Net], str]:
     """A quantised node; operands are names ("X" a quantised image), arrays, lists, numbers, or makers."""
 
     def make(net: Net) -> str:
-        return net.quant(net.node(op, [_named(net, v) for v in operands], domain, **attributes), 0.5, 3)
+        return net.quant(net.node(op, [_named(net, v) for v in operands], **attributes), 0.5, 3)
 
     return make
 
@@ -632,7 +632,7 @@ def test_hostile_networks_are_refused(case: str, tmp_path: Path) -> None:
     path = write(net.model(make(net)), tmp_path / "m.onnx")
     with bounded(), pytest.raises(UnsupportedModel, match=message) as refusal:
         load(path)
-    assert refusal.value.node and refusal.value.reason and refusal.value.cure
+    assert all((refusal.value.node, refusal.value.reason, refusal.value.cure))
 
 
 LARGE: dict[str, tuple[tuple[int, ...], Callable[[Net], str]]] = {

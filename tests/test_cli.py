@@ -435,3 +435,17 @@ def test_bench_writes_what_it_measured(tmp_path: Path, model: Path) -> None:
     content = json.loads((tmp_path / "r" / "bench-sim.json").read_text())
     assert [e["engine"] for e in content["engines"]] == ["hwq numpy", "hwq reference", "qonnx, batched"]
     assert "| hwq numpy |" in (tmp_path / "r" / "bench-sim.md").read_text()
+
+
+def test_a_stated_grid_may_have_a_scale(tmp_path: Path) -> None:
+    net = Net([4])
+    rng = np.random.default_rng(0)
+    y = net.node("MatMul", ["x", net.weight(rng.integers(-7, 8, (4, 2)))])
+    path = write(net.model(net.quant(y, 0.5, 4)), tmp_path / "raw.onnx")
+    x = (rng.integers(0, 256, (9, 4)) / 255).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    grid = ("--input-type", "uint<8>*1/255")
+    _, said = hwq("simulate", path, "-i", tmp_path / "x.npy", "-o", tmp_path / "y.npy", *grid)
+    assert "0 of 36 values of input 'x' were off the stated grid" in said
+    assert hwq("verify", path, "--stages", "qonnx,numpy", *grid)[0] == 0
+    assert "and after it, if need be, a scale" in refused("lower", path, "--input-type", "uint<8>*0")

@@ -163,6 +163,7 @@ class Certificate(Struct, frozen=True, kw_only=True):
     stage_code: Any = None
     distance: str | None = None
     bound: str | None = None
+    real: str | None = None
 
 
 class Accuracy(Struct, frozen=True, kw_only=True):

@@ -170,21 +170,30 @@ def apply_epilogue(port: Port, y: FloatArray) -> FloatArray:
 
 
 def off_grid(quantizer: InputQuantizer, x: np.ndarray[Any, Any]) -> int:
-    """How many float32 inputs a stated grid changes, by rounding or saturation."""
+    """How many float32 inputs are not the float32 nearest to a number of a stated grid."""
     step = nearest(quantizer.step)
-    quotient = x.astype(np.float64) / step
-    return int((np.clip(np.rint(quotient), quantizer.lo, quantizer.hi) != quotient).sum())
+    codes = np.clip(np.rint(x.astype(np.float64) / step), quantizer.lo, quantizer.hi)
+    return int(((codes * step).astype(np.float32) != x).sum())
+
+
+def _dyadic(real: Real) -> bool:
+    """Whether all values are multiples of a power of two."""
+    return real.scale.dtype != object and bool((np.frexp(real.scale)[0] == 0.5).all())
 
 
 def on_stated_grid(graph: Graph, port: Port, x: FloatArray) -> FloatArray:
     """Inputs as the model with its stated grid sees them; others come back as they are.
 
-    Values are rounded to the grid and saturated, and moved toward zero where float32 does not hold the result.
+    Values are rounded to the grid and saturated, and moved toward zero where float32 does not hold the result. On a
+    grid that float32 has no numbers of, such as multiples of 1/255, they are the nearest float32.
     """
     real = graph.tensors[port.tensor].real
     if port.quantizer is None or not port.quantizer.stated or real is None:
         return x
     y = x.astype(np.float32)
+    if not _dyadic(real):
+        exact = port.layout.to_file(decode(real, encode(graph, port, y)), port.shape)
+        return np.asarray(exact.astype(np.float32))
     while True:
         exact = port.layout.to_file(decode(real, encode(graph, port, y)), port.shape)
         nearest_float = exact.astype(np.float32)

@@ -53,7 +53,8 @@ def codes_of(lowering: Lowering) -> np.ndarray[tuple[int, ...], np.dtype[np.int6
 
 def exact_code(a: float, b: float, out: float, p: int, q: int, bits: int = 4) -> int:
     total = Fraction(float(np.float32(a))) * p + Fraction(float(np.float32(b))) * q
-    return min(round(total / Fraction(float(np.float32(out)))), 2**bits - 1)
+    rounded: int = round(total / Fraction(float(np.float32(out))))
+    return min(rounded, 2**bits - 1)
 
 
 @pytest.mark.parametrize("seed", range(25))

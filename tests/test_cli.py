@@ -437,7 +437,8 @@ def test_bench_writes_what_it_measured(tmp_path: Path, model: Path) -> None:
     assert "| hwq numpy |" in (tmp_path / "r" / "bench-sim.md").read_text()
 
 
-def test_a_stated_grid_may_have_a_scale(tmp_path: Path) -> None:
+def test_a_stated_grid_may_have_a_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     net = Net([4])
     rng = np.random.default_rng(0)
     y = net.node("MatMul", ["x", net.weight(rng.integers(-7, 8, (4, 2)))])

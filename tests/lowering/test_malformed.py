@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -933,8 +934,15 @@ def _change_output(model: onnx.ModelProto, rng: random.Random) -> None:
         node.output.append(f"more{len(node.output)}")
 
 
+def _sound_constant(model: onnx.ModelProto, rng: random.Random) -> TensorProto:
+    """One that claims the shape that it has."""
+    sizes = {t.name: helper.tensor_dtype_to_np_dtype(t.data_type).itemsize for t in model.graph.initializer}
+    sound = [t for t in model.graph.initializer if prod(t.dims) * sizes[t.name] == len(t.raw_data)]
+    return rng.choice(sound)
+
+
 def _change_constant(model: onnx.ModelProto, rng: random.Random) -> None:
-    constant = rng.choice(model.graph.initializer)
+    constant = _sound_constant(model, rng)
     array = numpy_helper.to_array(constant)
     values = [
         array.ravel(),
@@ -956,7 +964,7 @@ def _change_constant(model: onnx.ModelProto, rng: random.Random) -> None:
 
 
 def _change_element(model: onnx.ModelProto, rng: random.Random) -> None:
-    constant = rng.choice(model.graph.initializer)
+    constant = _sound_constant(model, rng)
     array = numpy_helper.to_array(constant).copy()
     if array.size and array.dtype.kind in "fi":
         array.flat[rng.randrange(array.size)] = rng.choice([0, -1, 1, 2, 7, 2**30, -(2**31)])

@@ -13,8 +13,10 @@ from hwq.lowering.builder import Resolution
 from hwq.lowering.lower import Lowering
 from hwq.lowering.thresholds import NO_TIE
 from hwq.ops import macs
+from hwq.ops.add import Add
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
+from hwq.ops.lut import Lut
 from hwq.ops.requant import Requant
 from hwq.ops.threshold import Threshold
 
@@ -111,9 +113,18 @@ def weight_bits(node: Node) -> int | None:
 
 
 def _form(node: Node) -> str | None:
-    """Form of a requantisation in a saved graph, whose proof is not carried."""
+    """Multipliers of a sum, and the form of a requantisation in a saved graph, whose proof is not carried."""
+    if isinstance(node.params, Add):
+        mult = node.params.mult
+        if mult.shape[1] > 1:
+            return f"sum, multipliers of {int(np.abs(mult).max()).bit_length()} bits a channel"
+        return " + ".join(
+            f"{m}·{x}" if m != 1 else x for m, x in zip(mult[:, 0].tolist(), "abcdefghij", strict=False)
+        )
     if isinstance(node.params, Threshold):
         return f"compare tree, {node.params.thresholds.shape[1]} thresholds"
+    if isinstance(node.params, Lut):
+        return f"table, {node.params.values.shape[1]} pieces"
     if isinstance(node.params, Requant):
         return f"(a*M + B) >> {node.params.shift}"
     return None

@@ -26,7 +26,7 @@ class Requantisation:
 
 def summarise(lower: Lower) -> Requantisation | None:
     """None when no layer requantises."""
-    layers = tuple(layer for layer in lower.layers if layer.form is not None)
+    layers = tuple(layer for layer in lower.layers if layer.form is not None and layer.op != "add")
     if not layers:
         return None
     kinds = Counter((layer.form or "").split(",")[0] for layer in layers)

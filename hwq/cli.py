@@ -57,7 +57,8 @@ Model = Annotated[Path, typer.Argument(help="A QONNX file (.onnx) or a lowered g
 InputType = Annotated[
     str | None,
     typer.Option(
-        help="Grid of inputs that the file does not quantise: fixed<W,I>, ufixed<W,I>, int<W>, uint<W>; a scale may follow: 'uint<8>*1/255'."
+        help="Grid of inputs that the file does not quantise: fixed<W,I>, ufixed<W,I>, int<W>, uint<W>; "
+        "a scale may follow: 'uint<8>*1/255'."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]

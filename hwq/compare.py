@@ -39,7 +39,7 @@ from hwq.sim import ports
 
 _OFF_GRID = np.iinfo(np.int64).max
 _MAX_JUDGED = 20_000
-"""Differences of one tensor that are judged one by one; float32 never makes more."""
+"""Differences of one tensor that are judged once one of them has no explanation; before, all are."""
 
 
 def compare_integers(
@@ -156,10 +156,11 @@ class _FloatStage:
             self._hold_real(resolution, real, bound)
         stage = self._codes(resolution, codes.shape[1:])
         wrong = np.argwhere(stage != codes)
-        certified = sum(
-            self._certify(resolution, tuple(int(i) for i in position), stage, before, bound)
-            for position in wrong[:_MAX_JUDGED]
-        )
+        certified = 0
+        for count, position in enumerate(wrong):
+            if count >= _MAX_JUDGED and self.result.first is not None:
+                break
+            certified += self._certify(resolution, tuple(int(i) for i in position), stage, before, bound)
         self._count(resolution.tensor, codes.size, len(wrong), certified)
         self.values[resolution.tensor] = np.where(stage == _OFF_GRID, codes, stage)
 

@@ -115,7 +115,8 @@ def _integers(value: object) -> Iterator[int]:
 
 def _port(port: Port, tensor: Tensor) -> None:
     where = f"port '{port.name}'"
-    _sizes(port.shape, where)
+    if port.shape:  # one number a sample has none
+        _sizes(port.shape, where)
     _layout(port.layout, where)
     sizes = {prod(port.shape), prod(port.layout.view), prod(tensor.shape)}
     _require(len(sizes) == 1, f"{where}: {port.shape} viewed as {port.layout.view} is not {tensor.shape}")

@@ -27,7 +27,9 @@ class Builder:
         weight = self.net.quant(self.net.constant(codes * scale), scale, self.bits, narrow=1)
         pads = [kernel // 2] * 4
         sizes = [kernel] * 2, [stride] * 2
-        x = self.net.node("Conv", [x, weight], group=groups, kernel_shape=sizes[0], strides=sizes[1], pads=pads)
+        x = self.net.node(
+            "Conv", [x, weight], group=groups, kernel_shape=sizes[0], strides=sizes[1], pads=pads
+        )
         values = (
             self.rng.uniform(-0.2, 1, c_out),
             self.rng.normal(size=c_out),

@@ -109,7 +109,7 @@ def _layer(graph: Graph, config: HardwareConfig, stage: Stage, index: int) -> La
             node.name,
             node.op,
             "has no HLS layer yet, so there is nothing to estimate",
-            "leave it out of what is estimated; it can be simulated and verified",
+            "it can be simulated and verified; the README lists the operations that can be generated",
         )
     return cost(node, x, out, setting_of(config, stage, config.reuse_of(node)))
 

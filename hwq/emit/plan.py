@@ -189,7 +189,8 @@ def _layers_of(
     emit = OPS[node.op].emit
     if emit is None:
         raise site.refuse(
-            "has no HLS layer yet", "leave it out of what is generated; it can be simulated and verified"
+            "has no HLS layer yet",
+            "it can be simulated and verified; the README lists the operations that can be generated",
         )
     planned: list[PlannedLayer] = []
     inputs = tuple(makers[t] for t in node.inputs)

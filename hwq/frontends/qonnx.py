@@ -81,7 +81,8 @@ def _parse(model: Any, data: bytes, path: Path) -> RealGraph:
     _check_unique("outputs", [p.name for p in outputs], path)
     ordered = _sort(nodes, set(constants) | {p.name for p in inputs}, path)
     digest = hashlib.sha256(data).hexdigest()
-    return RealGraph(path.name, inputs, outputs, ordered, constants, digest)
+    opset = next((o.version for o in model.opset_import if o.domain in _STANDARD), 13)
+    return RealGraph(path.name, inputs, outputs, ordered, constants, digest, opset)
 
 
 def _check_unique(what: str, names: list[str], path: Path) -> None:
@@ -196,12 +197,26 @@ def _node(proto: Any, position: int) -> RealNode:
             raise InputError(f"node '{name}' ({proto.op_type}) has two attributes '{attribute.name}'")
         if attribute.type != onnx.AttributeProto.TENSOR:
             attributes[attribute.name] = _attribute(attribute, name, proto.op_type)
+        elif proto.op_type == "ConstantOfShape":
+            attributes[attribute.name] = _single(attribute.t, name)
     if not proto.output or not proto.output[0]:
         raise InputError(f"node '{name}' ({proto.op_type}) has no output")
     last = proto.domain == CHANNELS_LAST
     node = RealNode(proto.op_type, name, tuple(proto.input), tuple(proto.output), attributes, last)
     check_attributes(node)
     return node
+
+
+def _single(tensor: Any, node: str) -> float | int:
+    """The one number of a tensor attribute."""
+    from onnx import numpy_helper
+
+    if len(tensor.dims) > 1 or list(tensor.dims) not in ([], [1]) or tensor.external_data:
+        raise InputError(f"node '{node}' (ConstantOfShape): its value is not one number")
+    number = np.asarray(numpy_helper.to_array(tensor)).reshape(-1)
+    if number.dtype.kind not in "fiu" or not np.isfinite(number).all():
+        raise InputError(f"node '{node}' (ConstantOfShape): its value is not a real number")
+    return float(number[0]) if number.dtype.kind == "f" else int(number[0])
 
 
 def _attribute(attribute: Any, node: str, op: str) -> Any:

@@ -28,14 +28,28 @@ ARITY: dict[str, tuple[int, int]] = {
     "Slice": (1, 5),
     "Trunc": (5, 6),
     **dict.fromkeys(("Concat", "Max", "Min", "Sum"), (1, 2**31)),
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "Split", "Squeeze", "Unsqueeze", "Upsample"), (1, 2)),
+    **dict.fromkeys(
+        ("ReduceMax", "ReduceMean", "ReduceSum", "Split", "Squeeze", "Unsqueeze", "Upsample"), (1, 2)
+    ),
     **dict.fromkeys(
         ("Add", "Div", "Gather", "MatMul", "Mul", "PRelu", "Pow", "Reshape", "Sub"),
         (2, 2),
     ),
     **dict.fromkeys(
         (
-            *("Abs", "Exp", "ArgMax", "AveragePool", "Cast", "DepthToSpace", "Elu", "Erf", "Flatten", "Gelu"),
+            *(
+                "Abs",
+                "ArgMax",
+                "AveragePool",
+                "Cast",
+                "Ceil",
+                "ConstantOfShape",
+                "DepthToSpace",
+                "Elu",
+                "Erf",
+                "Exp",
+            ),
+            *("Flatten", "Floor", "Gelu", "Log", "Mish", "SpaceToDepth"),
             *("GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu"),
             *("LogSoftmax", "MaxPool", "Neg", "Relu", "Selu", "Shape", "Sigmoid", "Softmax", "Softplus"),
             *("Sqrt", "Tanh", "Transpose"),
@@ -79,7 +93,7 @@ _KINDS: dict[str, tuple[str, ...]] = {
     ),
 }
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names}
-_REQUIRED = {"Cast": "to", "Concat": "axis", "DepthToSpace": "blocksize"}
+_REQUIRED = {"Cast": "to", "Concat": "axis", "DepthToSpace": "blocksize", "SpaceToDepth": "blocksize"}
 MAX_STEPS = 100
 """Float64 evaluations of fewer roundings err by less than `pending.BAND`."""
 _MAX_CHANNELS = 2**16

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 from typing import Any
 
+import mpmath
 import numpy as np
 
 from hwq.exact import Surd
@@ -155,6 +157,74 @@ def _reshape(attributes: Attributes, data: Array, shape: Array) -> Array:
     return data.reshape(wanted)
 
 
+@dataclass(frozen=True)
+class _Logarithm:
+    """``factor·ln(of)``, or that over ``ln(base)``: what bit widths are computed from; only Ceil and Floor read it."""
+
+    of: Fraction
+    factor: Fraction = Fraction(1)
+    base: Fraction | None = None
+
+    def __truediv__(self, other: Any) -> _Logarithm:
+        if isinstance(other, _Logarithm) and self.base is None and other.base is None:
+            return _Logarithm(self.of, self.factor / other.factor, other.of)
+        return replace(self, factor=self.factor / Surd.of(other).rational())
+
+    def __mul__(self, other: Any) -> _Logarithm:
+        return replace(self, factor=self.factor * Surd.of(other).rational())
+
+    def floor(self) -> int:
+        """Exactly: ``base**n = of`` is tried; anything else but ln(1) is irrational, and is told apart at 400 bits."""
+        with mpmath.workprec(400):
+            value = mpmath.log(_mpf(self.of)) * _mpf(self.factor)
+            value = value / mpmath.log(_mpf(self.base)) if self.base is not None else value
+            nearest = int(mpmath.nint(value))
+            whole = self.base is not None and self.factor == 1 and abs(nearest) < _MAX_BITS
+            if self.of == 1 or (whole and self.base**nearest == self.of):  # type: ignore[operator]
+                return nearest
+            return int(mpmath.floor(value))
+
+
+def _mpf(x: Fraction) -> Any:
+    return mpmath.mpf(x.numerator) / x.denominator
+
+
+def _logarithm(_attributes: Attributes, x: Array) -> Array:
+    exact = [Surd.of(v if x.dtype == object else float(v)).rational() for v in x.ravel()]
+    if any(v <= 0 for v in exact) or len(exact) > _MAX_LOGARITHMS:
+        raise ValueError("the logarithm of a number that is not positive, or of many")
+    out = np.empty(len(exact), dtype=object)
+    out[:] = [_Logarithm(v) for v in exact]
+    result: Array = out.reshape(x.shape)
+    return result
+
+
+def _whole(sign: int) -> Callable[[Attributes, Array], Array]:
+    """Floor, or with sign -1 Ceil."""
+
+    def fold(_attributes: Attributes, x: Array) -> Array:
+        flat = [_floor_of(v if x.dtype == object else float(v), sign) for v in x.ravel()]
+        result: Array = np.array([float(v) for v in flat], dtype=np.float32).reshape(x.shape)
+        return result
+
+    return fold
+
+
+def _floor_of(value: Any, sign: int) -> int:
+    if isinstance(value, _Logarithm):
+        return sign * replace(value, factor=value.factor * sign).floor()
+    exact = Surd.of(value).rational() * sign
+    return sign * (exact.numerator // exact.denominator)
+
+
+def _filled(attributes: Attributes, shape: Array) -> Array:
+    sizes = [int(s) for s in shape.ravel()]
+    if shape.dtype.kind not in "iu" or any(s < 0 for s in sizes) or prod(sizes) > MAX_ELEMENTS:
+        raise ValueError(f"fills a tensor of shape {sizes[:16]}")
+    value = attributes.get("value", 0.0)
+    return np.full(sizes, value, dtype=np.float32 if isinstance(value, float) else np.int64)
+
+
 FLOATS = (1, 11)
 """ONNX's numbers of float32 and float64."""
 _INTEGERS: dict[int, type] = {
@@ -168,14 +238,19 @@ MAX_BYTES = 2**28
 _OBJECT_BYTES = 400
 _MAX_BITS = 2**14
 _MAX_TERMS = 32
+_MAX_LOGARITHMS = 64
 
 FOLDS: dict[str, Callable[..., Array]] = {
     "Add": _binary(lambda a, b: a + b),
     "Cast": _cast,
+    "Ceil": _whole(-1),
     "Concat": _concat,
+    "ConstantOfShape": _filled,
     "Div": _binary(_divide),
+    "Floor": _whole(1),
     "Gather": _gather,
     "Identity": lambda _attributes, x: x,
+    "Log": _logarithm,
     "Mul": _binary(lambda a, b: a * b),
     "Neg": _negative,
     "Pow": _pow,
@@ -207,6 +282,8 @@ def fold(
         return first
     data = first.exact() if isinstance(first, QuantizedConstant) else first.values
     result = np.asarray(FOLDS[op](attributes, data, *rest))
+    if result.dtype == object and result.size and isinstance(result.flat[0], _Logarithm):
+        return Constant(result)
     if result.dtype == object and any(_bits(v) > _MAX_BITS for v in result.ravel()):
         raise ValueError(f"a number grows beyond {_MAX_BITS} bits")
     if result.dtype == object and any(len(Surd.of(v).terms) > _MAX_TERMS for v in result.ravel()):

@@ -18,7 +18,9 @@ def markdown() -> str:
         "pools, reductions": pools.HANDLERS,
         "shapes": shapes.HANDLERS,
         "at the very end (cut)": EPILOGUES,
-        "folded, of constants only": {*constants.FOLDS, "Shape"} - set(elementwise.HANDLERS) - set(shapes.HANDLERS),
+        "folded, of constants only": {*constants.FOLDS, "Shape"}
+        - set(elementwise.HANDLERS)
+        - set(shapes.HANDLERS),
     }
     rows = ["| lowered from a QONNX file | operators |", "|---|---|"]
     rows += [f"| {kind} | {', '.join(sorted(names))} |" for kind, names in lowered.items()]

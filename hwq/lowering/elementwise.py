@@ -327,6 +327,7 @@ HANDLERS: dict[str, Handler] = {
     "LeakyRelu": leaky_relu,
     "Max": extremum("max"),
     "Min": extremum("min"),
+    "Mish": gated((Transcendental("softplus"), Transcendental("tanh"))),
     "Mul": multiply,
     "Neg": negate,
     "PRelu": prelu,

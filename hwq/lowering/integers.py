@@ -94,9 +94,8 @@ def _ratio(a: Surd, b: Surd) -> Fraction | None:
 def computed(node: RealNode, value: Value | None) -> Flow:
     """A computed operand."""
     if not isinstance(value, (Raw, Pending, Join)):
-        raise UnsupportedModel(
-            node.name, node.op, "its operands are all constants", "fold it before the export"
-        )
+        cure = "fold constants before the export, and quantise those that meet computed tensors"
+        raise UnsupportedModel(node.name, node.op, "reads a constant where it takes a computed tensor", cure)
     return value
 
 

@@ -54,6 +54,17 @@ def transposed(layout: Layout, shape: Shape, permutation: Shape) -> Layout | Non
     return Layout(tuple(fine[i] for i in order), tuple(order.index(i) for i in _split(layout, fine)))
 
 
+def composed(first: Layout, second: Layout) -> Layout | None:
+    """One layout that does what two do in turn; None if their axes do not correspond."""
+    between = tuple(first.view[a] for a in first.axes)
+    fine = _refine(between, second.view)
+    if fine is None:
+        return None
+    parts = _parts(between, fine)
+    order = [i for a in np.argsort(first.axes) for i in parts[a]]
+    return Layout(tuple(fine[i] for i in order), tuple(order.index(i) for i in _split(second, fine)))
+
+
 def same_order(a: Layout, b: Layout) -> bool:
     """Whether the words of the graph's tensor come in the same order."""
     return _normal(a) == _normal(b)

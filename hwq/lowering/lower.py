@@ -108,7 +108,7 @@ class _Walk:
     def run(self) -> Lowering:
         for port in self.real.inputs:
             with reported(port.name, "input"):
-                raw = Raw(port.name, port.shape, port.shape, *channels_last(port.shape))
+                raw = Raw(port.name, port.shape, port.shape, *channels_last(port.shape), as_is(port.shape)[1])
                 self.values[port.name] = self._start(raw, port)
         for node in self.real.nodes:
             with reported(node.name, node.op):
@@ -217,10 +217,13 @@ class _Walk:
         if node.op in (*QUANTIZERS, "Trunc"):
             return self._quant(node, inputs)
         if node.op not in HANDLERS:
-            supported = ", ".join(sorted({*HANDLERS, *QUANTIZERS, "Trunc", *EPILOGUES}))
-            raise UnsupportedModel(
-                node.name, node.op, "this operator is not supported", f"supported are: {supported}"
-            )
+            if node.op in EPILOGUES:
+                cure = "leave it to the end of the network, where it is cut, or replace it"
+                raise UnsupportedModel(
+                    node.name, node.op, "stands inside the network: it has no integer form", cure
+                )
+            cure = "replace it; the README's table of operators lists what can be lowered"
+            raise UnsupportedModel(node.name, node.op, "this operator is not supported", cure)
         return HANDLERS[node.op](self.builder, node, inputs)
 
     def _fold(self, node: RealNode, inputs: list[Constant | QuantizedConstant]) -> Value:
@@ -285,7 +288,7 @@ class _Walk:
             pending.layout,
             real=Real(scale, offset),
             epilogue=cut.op if cut else "",
-            epilogue_axis=_class_axis(cut, len(pending.shape)) if cut else -1,
+            epilogue_axis=_class_axis(cut, len(pending.shape), self.real.opset) if cut else -1,
         )
 
 
@@ -311,9 +314,12 @@ def _before(found: Placed, turns: Turns) -> Placed | None:
     return found
 
 
-def _class_axis(node: RealNode, rank: int) -> int:
-    """The axis of a Softmax, from the end."""
-    axis = int(node.attributes.get("axis", -1))
+def _class_axis(node: RealNode, rank: int, opset: int) -> int:
+    """The axis of a Softmax, from the end; before opset 13 it stood for all axes from there on."""
+    axis = int(node.attributes.get("axis", -1 if opset >= 13 else 1))
+    if opset < 13 and "oftmax" in node.op and axis not in (-1, rank):
+        reason = f"is over all axes from {axis} on, as in opset {opset}"
+        raise UnsupportedModel(node.name, node.op, reason, "export with opset 13 or newer")
     if not -rank <= axis <= rank or axis == 0:
         raise UnsupportedModel(node.name, node.op, f"along axis {axis}", "apply it to classes")
     return axis if axis < 0 else axis - rank - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from typing import Any
@@ -66,7 +67,7 @@ def max_pool(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     return _made(builder, node, tensor, x, x.steps)
 
 
-def global_max(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
+def global_max(builder: Builder, node: RealNode, inputs: Inputs) -> Pending:
     """Over the whole image."""
     x = monotone(builder, node, _image(builder, node, inputs[0]))
     kernel = x.graph_shape[0], x.graph_shape[1]
@@ -141,6 +142,18 @@ def _reduced(
     return Pending(tensor, shape, graph_shape, Layout(view, x.layout.axes), (Affine(scale, offset),))
 
 
+def reduce_max(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
+    """Over the whole image."""
+    x = single(builder, node, inputs[0])
+    rank = len(x.shape)
+    axes = sorted(listed_axes(node, inputs, rank))
+    if rank not in (2, 3) or axes != list(range(1, rank)):
+        reason = f"takes the maximum of {x.shape} over the axes {[a + 1 for a in axes]}"
+        raise UnsupportedModel(node.name, node.op, reason, "take it over all of height and width")
+    made = global_max(builder, node, [x])
+    return made if node.attributes.get("keepdims", 1) else replace(made, shape=made.shape[:1])
+
+
 def argmax(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     """Position of the largest element along an axis; the lowest of equal ones."""
     x = single(builder, node, inputs[0])
@@ -161,7 +174,7 @@ def argmax(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
     shape = (*x.shape[:-1], 1)
     placed_shape = as_is(shape)
     kept = shape if node.attributes.get("keepdims", 1) else shape[:-1]
-    return Pending(tensor, kept or (1,), *placed_shape, ())
+    return Pending(tensor, kept, *placed_shape, ())
 
 
 HANDLERS: dict[str, Callable[[Builder, RealNode, Inputs], Value]] = {
@@ -170,6 +183,7 @@ HANDLERS: dict[str, Callable[[Builder, RealNode, Inputs], Value]] = {
     "GlobalAveragePool": global_average,
     "GlobalMaxPool": global_max,
     "MaxPool": max_pool,
+    "ReduceMax": reduce_max,
     "ReduceMean": reduction(mean=True),
     "ReduceSum": reduction(mean=False),
 }

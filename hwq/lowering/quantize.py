@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -15,6 +15,7 @@ from hwq.ir import InputQuantizer, IntType, Port, Real
 from hwq.lowering.builder import Builder, Resolution
 from hwq.lowering.integers import GRID_CURE, QUANTIZE_CURE, collected, fitted, single
 from hwq.lowering.joins import Sum, for_quantizer
+from hwq.lowering.layouts import composed
 from hwq.lowering.pending import (
     MIXED,
     Affine,
@@ -33,7 +34,7 @@ from hwq.lowering.values import Flow, Join, Pending, QuantizedConstant, Raw, Ter
 from hwq.ops import OPS
 from hwq.ops.lut import Lut
 from hwq.ops.requant import Requant
-from hwq.rounding import FloatArray, IntArray, Rounding, near_boundary, round_exact, round_float
+from hwq.rounding import BoolArray, FloatArray, IntArray, Rounding, near_boundary, round_exact, round_float
 
 MAX_ACTIVATION_BITS = 16
 MAX_THRESHOLDS = 2**21
@@ -106,6 +107,10 @@ def _codes(node: RealNode, parameters: tuple[np.ndarray[Any, Any], ...]) -> Quan
     if node.op == "BipolarQuant":
         return Quantizer(np.ones(1), 0, -1, 1, Rounding.FLOOR, bipolar=True)
     bits = parameters[2].astype(np.float64)
+    if bits.size > 1 and (bits != bits.flat[0]).any():
+        cure = "give an activation one bit width a tensor (weights may have one each)"
+        raise refuse(f"its bit widths differ ({np.unique(bits)[:4]})", cure)
+    bits = bits.reshape(-1)[:1]
     if bits.size != 1 or bits.item() % 1 or not 1 <= bits.item() <= 32:
         raise refuse(
             f"its bit width {bits.ravel()[:4]} is not an integer from 1 to 32", "round the learned bit width"
@@ -140,8 +145,30 @@ def quantize_constant(
         )
         raise UnsupportedModel(node.name, node.op, f"its {what} is computed and is no float64", cure)
     step, zeros = np.broadcast_to(steps, values.shape), np.broadcast_to(zero, values.shape)
-    codes = encode(values.ravel(), step.ravel(), _codes(node, parameters), zeros.ravel())
-    return QuantizedConstant(codes.reshape(values.shape), steps if scale.dtype == object else scale)
+    codes = np.zeros(values.shape, dtype=np.int64)
+    for part, quantizer in _by_width(node, parameters, values.shape):
+        codes[part] = encode(values[part], step[part], quantizer, zeros[part])
+    return QuantizedConstant(codes, steps if scale.dtype == object else scale)
+
+
+def _by_width(
+    node: RealNode, parameters: tuple[np.ndarray[Any, Any], ...], shape: tuple[int, ...]
+) -> Iterator[tuple[BoolArray, Quantizer]]:
+    """Where a constant has each bit width, and its quantiser (HGQ gives each weight its own); 0 bits are 0."""
+    widths = parameters[2].astype(np.float64) if len(parameters) > 2 else np.ones(1)
+    everywhere = np.broadcast_to(widths, shape) if widths.size > 1 else np.full(shape, widths.reshape(-1)[:1])
+    for width in np.unique(widths):
+        if width == 0 and widths.size > 1:
+            plain = not node.attributes.get("narrow", 0) and not parameters[1].any()
+            if not plain or str(node.attributes.get("rounding_mode", "ROUND")).upper() != "ROUND":
+                reason = (
+                    "has elements of 0 bits, and is narrow, has a zero point, or does not round to nearest"
+                )
+                raise UnsupportedModel(
+                    node.name, node.op, reason, "set pruned weights to zero, with one bit or more"
+                )
+            continue
+        yield everywhere == width, _codes(node, (*parameters[:2], np.array([width])))
 
 
 def encode(x: FloatArray, step: FloatArray, quantizer: Quantizer, zero: IntArray) -> IntArray:
@@ -194,7 +221,12 @@ def quantize_input(
         raise UnsupportedModel(node.name, node.op, "truncates the unquantised network input", GRID_CURE)
     host = InputQuantizer(*affine, quantizer.step, quantizer.zero, quantizer.lo, quantizer.hi, quantizer.rounding,
                           bipolar=quantizer.bipolar, stated=stated)  # fmt: skip
-    port = Port(value.port, value.port, value.port_shape, value.layout, host)
+    layout = composed(value.order, value.layout)
+    if layout is None:
+        raise UnsupportedModel(
+            node.name, node.op, "mixes axes of the network input", "quantise the input first"
+        )
+    port = Port(value.port, value.port, value.port_shape, layout, host)
     interval = IntType(quantizer.base, quantizer.hi - quantizer.zero)
     source = None if stated else node.outputs[0]
     real = Real(quantizer.step, np.zeros(1))

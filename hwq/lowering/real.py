@@ -35,7 +35,7 @@ class RealPort:
 
 @dataclass(frozen=True)
 class RealGraph:
-    """A network in real arithmetic, nodes in topological order."""
+    """A network in real arithmetic, nodes in topological order; `opset` is that of the standard operators."""
 
     name: str
     inputs: tuple[RealPort, ...]
@@ -43,3 +43,4 @@ class RealGraph:
     nodes: tuple[RealNode, ...]
     constants: Mapping[str, np.ndarray[Any, Any]]
     sha256: str
+    opset: int = 13

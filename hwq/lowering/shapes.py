@@ -12,10 +12,11 @@ import numpy as np
 
 from hwq.errors import UnsupportedModel
 from hwq.exact import ExactArray, Surd, at
+from hwq.ir import Layout
 from hwq.lowering.branches import Concatenated
 from hwq.lowering.builder import Builder
 from hwq.lowering.integers import aligned, collected, computed, constant, linear, placed, rescaled, single
-from hwq.lowering.layouts import Placed, Shape, as_is, axis_in_graph, channels_last, transposed
+from hwq.lowering.layouts import Placed, Shape, as_is, axis_in_graph, channels_last, composed, transposed
 from hwq.lowering.pending import Affine, channels, compose
 from hwq.lowering.real import RealNode
 from hwq.lowering.values import Flow, Pending, Raw, Value
@@ -150,11 +151,21 @@ def reordered(builder: Builder, node: RealNode, flow: Flow, order: Shape) -> Flo
     """A tensor whose file axes are permuted (without batch)."""
     layout = transposed(flow.layout, flow.shape, order)
     if layout is None:
-        flow = placed(builder, node, flow, as_is(flow.shape))
+        where = as_is(flow.shape)
+        raw = builder.arrange(flow, where, node.name) if isinstance(flow, Raw) else None
+        flow = raw or placed(builder, node, flow, where)
         layout = transposed(flow.layout, flow.shape, order)
     if layout is None:
         raise AssertionError("a tensor in the order of the file can be transposed")
-    return replace(flow, shape=tuple(flow.shape[p] for p in order), layout=layout)
+    shape = tuple(flow.shape[p] for p in order)
+    if not isinstance(flow, Raw):
+        return replace(flow, shape=shape, layout=layout)
+    moved = composed(flow.order, Layout(flow.shape, order))
+    if moved is None:
+        raise UnsupportedModel(
+            node.name, node.op, "mixes axes of the network input", "quantise the input first"
+        )
+    return replace(flow, shape=shape, layout=layout, order=moved)
 
 
 def swap_last(builder: Builder, node: RealNode, value: Pending) -> Pending:
@@ -446,42 +457,68 @@ def _repeats(node: RealNode, size: int, factor: int) -> bool:
 
 
 def depth_to_space(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
-    """Channels become pixels (PixelShuffle)."""
-    value = single(builder, node, inputs[0])
+    """Channels become pixels (PixelShuffle); with steps a channel the shuffle waits until these are resolved."""
+    flow = computed(node, inputs[0])
     block, mode = node.attributes["blocksize"], str(node.attributes.get("mode", "DCR"))
-    if len(value.shape) != 3 or mode not in ("DCR", "CRD") or block < 1 or value.shape[0] % block**2:
-        reason = f"block {block}, mode '{mode}' of a tensor of shape {value.shape}"
+    if len(flow.shape) != 3 or mode not in ("DCR", "CRD") or block < 1 or flow.shape[0] % block**2:
+        reason = f"block {block}, mode '{mode}' of a tensor of shape {flow.shape}"
         raise UnsupportedModel(node.name, node.op, reason, "use images with channels that the block divides")
-    value = placed(builder, node, value, channels_last(value.shape))
-    if channels(value.steps) > 1:
-        value = _same_for_shuffled(builder, node, value, block, mode)
-    tensor = builder.add("depth_to_space", node.name, (value.tensor,), DepthToSpace(block, mode))
-    c, h, w = value.shape
-    shape = (c // block**2, h * block, w * block)
-    return Pending(tensor, shape, *channels_last(shape), value.steps)
+    c, h, w = flow.shape
+    count = c // block**2
+    shape = (count, h * block, w * block)
+    if isinstance(flow, Pending) and channels(flow.steps) == 1:
+        value = placed(builder, node, flow, channels_last(flow.shape))
+        tensor = builder.add("depth_to_space", node.name, (value.tensor,), DepthToSpace(block, mode))
+        return Pending(tensor, shape, *channels_last(shape), value.steps)
+    split, order = ((block, block, count, h, w), (2, 3, 0, 4, 1))
+    if mode == "CRD":
+        split, order = ((count, block, block, h, w), (0, 3, 1, 4, 2))
+    return replace(reordered(builder, node, replace(flow, shape=split), order), shape=shape)
 
 
-def _same_for_shuffled(builder: Builder, node: RealNode, value: Pending, block: int, mode: str) -> Pending:
-    """Channels that become one must mean the same: they get one unit."""
-    count = value.shape[0] // block**2
-    affine = compose(value.steps)
-    if affine is not None:
-        order = np.arange(value.shape[0]).reshape((block**2, count) if mode == "DCR" else (count, block**2))
-        groups = order.T if mode == "DCR" else order
-        parts = [[(at(affine[0], c), at(affine[1], c)) for c in row] for row in groups]
-        if all(pair == row[0] for row in parts for pair in row):
-            return replace(value, steps=tuple(s.take(groups[:, 0]) for s in value.steps))
-    return rescaled(builder, node, value, one_unit=True)
+def space_to_depth(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
+    """Pixels become channels (ONNX: the place in the block is the outer part of the channel)."""
+    flow = computed(node, inputs[0])
+    block = node.attributes["blocksize"]
+    if len(flow.shape) != 3 or block < 1 or flow.shape[1] % block or flow.shape[2] % block:
+        reason = f"block {block} of a tensor of shape {flow.shape}"
+        raise UnsupportedModel(node.name, node.op, reason, "use images whose sides the block divides")
+    c, h, w = flow.shape
+    split = (c, h // block, block, w // block, block)
+    moved = reordered(builder, node, replace(flow, shape=split), (2, 4, 0, 1, 3))
+    return replace(moved, shape=(c * block**2, h // block, w // block))
+
+
+def gather(builder: Builder, node: RealNode, inputs: Inputs) -> Value:
+    """One element, or a run of them, along an axis."""
+    value = single(builder, node, inputs[0])
+    axis = _axis(node, node.attributes.get("axis", 0), len(value.shape))
+    numbers = constant(node, inputs[1], "index")
+    picked = [i + value.shape[axis] if i < 0 else i for i in _whole_numbers(node, inputs[1], "index")]
+    run = list(range(picked[0], picked[0] + len(picked))) if picked else []
+    if (
+        not picked
+        or picked != run
+        or not 0 <= picked[0] <= picked[-1] < value.shape[axis]
+        or numbers.ndim > 1
+    ):
+        reason = f"takes the elements {picked[:8]} of {value.shape[axis]}"
+        raise UnsupportedModel(node.name, node.op, reason, "take one element, or neighbours in their order")
+    part = _part(builder, node, value, axis, (picked[0], picked[-1] + 1, 1))
+    shape = part.shape if numbers.ndim else tuple(s for i, s in enumerate(part.shape) if i != axis)
+    return replace(part, shape=shape)
 
 
 HANDLERS: dict[str, Callable[[Builder, RealNode, Inputs], Value | tuple[Value, ...]]] = {
     "Concat": concat,
     "DepthToSpace": depth_to_space,
     "Flatten": flatten,
+    "Gather": gather,
     "Pad": pad,
     "Reshape": reshape,
     "Resize": resize,
     "Slice": slices,
+    "SpaceToDepth": space_to_depth,
     "Split": split,
     "Squeeze": squeeze,
     "Transpose": transpose,

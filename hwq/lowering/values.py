@@ -50,6 +50,7 @@ class Raw:
         shape: Of this tensor in the file, without batch.
         graph_shape: In the graph.
         layout: From the file to the graph.
+        order: From the input's own order in the file to this tensor's.
         steps: On the input.
     """
 
@@ -58,6 +59,7 @@ class Raw:
     shape: Shape
     graph_shape: Shape
     layout: Layout
+    order: Layout
     steps: Steps = ()
 
     @property

@@ -18,15 +18,6 @@ from tests.networks import write
 from tests.whole_networks import NETWORKS
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-OPEN = {
-    "espcn_bias": "a bias for each channel before DepthToSpace is refused",
-    "keras_cnn": "a Transpose between a network input and its quantiser gives wrong results",
-}
-"""What is known to fail, and why; whoever mends it takes the line away."""
-CASES = [
-    pytest.param(name, marks=pytest.mark.xfail(reason=OPEN[name], strict=True) if name in OPEN else ())
-    for name in NETWORKS
-]
 
 
 def expected(model: onnx.ModelProto, lowering: Lowering, feeds: Arrays) -> Arrays:
@@ -46,7 +37,7 @@ def results(graph: ir.Graph, feeds: Arrays, engine: sim.Engine) -> Arrays:
     return found if isinstance(found, dict) else {graph.outputs[0].name: found}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_whole_network_equals_the_oracle(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]()
     lowering = load(write(network.model, tmp_path / "model.onnx"), network.input_type)
@@ -60,11 +51,10 @@ def test_a_whole_network_equals_the_oracle(name: str, tmp_path: Path) -> None:
             for port, y in wanted.items():
                 assert found[port].shape == y.shape, port
                 assert np.array_equal(found[port], y), (port, engine.value)
-    if name not in OPEN:
-        assert all(len(np.unique(y)) > 1 for y in wanted.values()), "a network that says nothing"
+    assert all(len(np.unique(y)) > 1 for y in wanted.values()), "a network that says nothing"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_float32_differences_of_a_whole_network_are_certified(name: str, tmp_path: Path) -> None:
     if name == "channels_last_branches":
         pytest.skip("qonnx runs the wrapped BatchNormalization as operator set 1, which onnxruntime refuses")

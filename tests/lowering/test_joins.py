@@ -54,7 +54,7 @@ def codes_of(lowering: Lowering) -> np.ndarray[tuple[int, ...], np.dtype[np.int6
 def exact_code(a: float, b: float, out: float, p: int, q: int, bits: int = 4) -> int:
     total = Fraction(float(np.float32(a))) * p + Fraction(float(np.float32(b))) * q
     rounded: int = round(total / Fraction(float(np.float32(out))))
-    return min(rounded, 2**bits - 1)
+    return min(rounded, int(2**bits) - 1)
 
 
 @pytest.mark.parametrize("seed", range(25))

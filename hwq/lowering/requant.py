@@ -162,13 +162,12 @@ def _roundest(first: IntArray, last: IntArray) -> IntArray:
 
 
 def _roundest_each(first: IntArray, last: IntArray) -> IntArray:
-    best: IntArray = last.copy()
-    for zeros in range(1, 62):
-        candidate = (last >> zeros) << zeros
-        if not (inside := candidate >= first).any():
-            break
-        best = np.where(inside, candidate, best)
-    return best
+    """Cut `last` below the highest bit in which it differs from ``first - 1``; 0 if it lies inside."""
+    differs = (first - 1) ^ last
+    upper = differs >> 30  # halves that float64 holds
+    length = np.where(upper > 0, np.frexp(upper)[1] + 30, np.frexp(differs & (2**30 - 1))[1])
+    zeros = np.maximum(length - 1, 0).astype(np.int64)
+    return np.where((first <= 0) & (last >= 0), 0, (last >> zeros) << zeros)
 
 
 def _one_slope(found: Levels, reach: int, base: int, top: int) -> Iterator[Requant]:

@@ -444,6 +444,12 @@ def test_input_dilated_convolutions_reach_their_interval(seed: int) -> None:
     assert OPS["conv"].macs(params, graph.tensors["y"]) <= out[0] * out[1] * weight.size
 
 
+def test_a_pad_of_nothing_with_a_value_beyond_the_type() -> None:
+    graph = one_node("pad", CASES["pad"](np.random.default_rng(1210)))
+    x = np.zeros((1, *graph.tensors[graph.inputs[0].tensor].shape), dtype=np.int64)
+    assert np.array_equal(run(graph, {graph.inputs[0].tensor: x})[graph.outputs[0].tensor], x)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_accumulator_intervals_are_reached(seed: int) -> None:
     """As narrow as provably possible: both ends of a dense layer's interval occur."""

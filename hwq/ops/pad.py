@@ -42,6 +42,8 @@ def infer(params: Pad, x: Tensor) -> tuple[tuple[int, ...], IntType]:
 
 def run(params: Pad, x: IntArray) -> IntArray:
     widths: Any = ((0, 0), *params.pads)
+    if not any(map(any, params.pads)):  # the value need not fit the type of x
+        return x
     if params.mode == "constant":
         return np.pad(x, widths, constant_values=params.value)
     return np.pad(x, widths, mode="reflect" if params.mode == "reflect" else "edge")

@@ -150,7 +150,7 @@ def _speed(run: Run) -> Verdict:
     timed = [design for design in run.estimates if design.inferences_per_second is not None]
     if not timed:
         return Verdict("Speed", "not estimated", Status.UNKNOWN, ("run hwq estimate to know",))
-    possible = [design for design in timed if design.fits != "no"] or timed
+    possible = [d for d in timed if d.fits == "yes"] or [d for d in timed if d.fits != "no"] or timed
     fastest = max(possible, key=lambda design: design.inferences_per_second or 0)
     facts = [f"latency {numbers.latency(fastest.latency_us)}, {numbers.count(fastest.latency_cycles)} cycles"]
     if fastest.clock_ns:

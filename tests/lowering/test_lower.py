@@ -22,6 +22,7 @@ ALLOWED_REFUSALS = (
     "no integer multiple of one unit of reasonable size",
     "integers of .* bits to be exact",
     "too many for a table",
+    "thresholds each are too many",
     "reads a sum of tensors whose scales have no common unit",
 )
 """Patterns of the reasons for which a random network may be refused."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from hwq.errors import InputError
 from hwq.ir import Graph
 from hwq.rounding import FloatArray, IntArray
 from hwq.sim import engine_numpy, ports, reference
+from hwq.sim.plan import Plan, compile_graph, narrow
 
 Arrays = np.ndarray[Any, Any] | Mapping[str, np.ndarray[Any, Any]]
 
@@ -49,7 +51,23 @@ def run(
     if engine is Engine.REFERENCE:
         values = reference.run(graph, codes)
         return values if trace else {p.tensor: values[p.tensor] for p in graph.outputs}
-    return engine_numpy.run(graph, codes, trace=trace, progress=progress)
+    parts = list(engine_numpy.run(plan(graph, engine, trace=trace), narrow(graph, codes), progress))
+    return {name: _joined([p[name] for p in parts]) for name in parts[0]}
+
+
+def _joined(parts: list[np.ndarray[Any, Any]]) -> IntArray:
+    return (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(np.int64)
+
+
+_PLANS: WeakKeyDictionary[Graph, dict[tuple[Engine, bool], Plan]] = WeakKeyDictionary()
+
+
+def plan(graph: Graph, engine: Engine = Engine.NUMPY, *, trace: bool = False) -> Plan:
+    """The graph compiled for an engine, once."""
+    plans = _PLANS.setdefault(graph, {})
+    if (engine, trace) not in plans:
+        plans[engine, trace] = compile_graph(graph, trace=trace)
+    return plans[engine, trace]
 
 
 def simulate(graph: Graph, x: Arrays, engine: Engine = Engine.NUMPY) -> FloatArray | dict[str, FloatArray]:

@@ -1,82 +1,92 @@
-"""The NumPy engine: exact, at the speed of the machine's matrix product; memory bounded by chunks of rows."""
+"""The NumPy engine: exact, beyond the speed of the machine's plain matrix product; memory bounded by chunks of rows."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from math import prod
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 
-import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
-from hwq.ir import Graph
-from hwq.ops import macs
-from hwq.ops.conv import Conv
-from hwq.rounding import IntArray
-from hwq.sim.plan import Plan, compile_graph, storage
+from hwq.sim.plan import Plan
+from hwq.sim.step import Array
 
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_BYTES = 8 * 2**20
+_MOST_ROWS = 1024
 _WORTH_A_THREAD = 10_000_000
+"""Multiplications of a call."""
+
+
+def chunk_rows(plan: Plan, rows: int, workers: int = 1) -> int:
+    """Rows that one worker runs at a time."""
+    share = -(-rows // workers)
+    return max(1, min(share, _MOST_ROWS, _CHUNK_BYTES // plan.row_bytes))
+
+
+def worth_workers(plan: Plan, rows: int) -> int:
+    """One for each core, if there is work for more than one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, rows) if plan.macs * rows >= _WORTH_A_THREAD else 1
 
 
 def run(
-    graph: Graph,
-    codes: Mapping[str, IntArray],
-    *,
-    trace: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> dict[str, IntArray]:
-    """Integers in, integers out.
+    plan: Plan, codes: Mapping[str, Array], progress: Callable[[int], None] | None = None
+) -> Iterator[dict[str, Array]]:
+    """What the plan keeps, chunk after chunk of rows, in order.
 
     Args:
-        graph: The network.
+        plan: The compiled graph.
         codes: Inputs (N, *shape) by tensor name.
-        trace: Return every tensor, not only the outputs.
         progress: Called with the number of rows just done.
-
-    Returns:
-        int64 (N, *shape) by tensor name.
     """
-    plan = compile_graph(graph)
     rows = len(next(iter(codes.values())))
-    narrow = {n: a.astype(storage(graph.tensors[n].type), copy=False) for n, a in codes.items()}
-    size = max(1, min(50, _CHUNK_BYTES // _peak_bytes(graph)))
-    chunks = [{n: a[i : i + size] for n, a in narrow.items()} for i in range(0, rows, size)]
-    work = rows * sum(macs(graph, n) for n in graph.nodes)
-    workers = min(len(chunks), os.cpu_count() or 1) if work >= _WORTH_A_THREAD else 1
-    parts = _run_chunks(plan, chunks, workers, trace=trace, progress=progress)
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-
-
-def _run_chunks(
-    plan: Plan,
-    chunks: list[dict[str, Any]],
-    workers: int,
-    *,
-    trace: bool,
-    progress: Callable[[int], None] | None,
-) -> list[dict[str, IntArray]]:
-    """One BLAS thread a worker: BLAS's own threads collapse when another process shares the machine."""
-    parts = []
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        for part in pool.map(lambda chunk: plan.run(chunk, trace=trace), chunks):
-            parts.append(part)
+    workers = worth_workers(plan, rows)
+    size = chunk_rows(plan, rows, workers)
+    chunks = ({n: a[i : i + size] for n, a in codes.items()} for i in range(0, rows, size))
+    with _one_blas_thread():
+        for done, part in zip(
+            range(0, rows, size), _in_order(plan, chunks, workers if rows > size else 1), strict=True
+        ):
             if progress:
-                progress(len(next(iter(part.values()))))
-    return parts
+                progress(min(size, rows - done))
+            yield part
 
 
-def _peak_bytes(graph: Graph) -> int:
-    """Rough size of one row's largest im2col block and tensors in float64."""
-    largest = 1
-    for node in graph.nodes:
-        out = prod(graph.tensors[node.output].shape)
-        read = sum(prod(graph.tensors[t].shape) for t in node.inputs)
-        block = 0
-        if isinstance(node.params, Conv):
-            read *= prod(node.params.input_dilations)
-            block = out // node.params.weight.shape[3] * prod(node.params.weight.shape[:3])
-        largest = max(largest, 8 * (block + read + 2 * out))
-    return largest
+def _in_order(plan: Plan, chunks: Iterator[dict[str, Array]], workers: int) -> Iterator[dict[str, Array]]:
+    """At most two chunks a worker wait, however many there are; an interrupt drops those not begun."""
+    if workers == 1:
+        yield from map(plan.run, chunks)
+        return
+    waiting: deque[Future[dict[str, Array]]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(plan.run, chunk))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """BLAS's own threads collapse when another process shares the machine."""
+    libraries = _blas().lib_controllers
+    before = [library.num_threads for library in libraries]
+    for library in libraries:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, count in zip(libraries, before, strict=True):
+            library.set_num_threads(count)

@@ -22,7 +22,9 @@ class Step:
         inputs: Tensors that it reads, stored as `storage` says or in any wider type.
         outputs: Tensors that it makes, in the order in which `run` returns them.
         run: (input arrays (N, *shape)) -> output arrays (N, *shape), all of integer values.
-        method: How, for people: for example ``im2col, float32, 2 images a number``.
+        method: How, for people: for example ``im2col, float32, 2 samples a number``.
+        bound: Largest magnitude of an accumulator and its partial sums, where there is one.
+        bytes: Of its outputs, a sample.
     """
 
     nodes: tuple[Node, ...]
@@ -30,6 +32,8 @@ class Step:
     outputs: tuple[str, ...]
     run: Callable[..., tuple[Array, ...]]
     method: str
+    bound: int | None = None
+    bytes: int = 0
 
 
 def storage(interval: IntType) -> type[np.signedinteger[Any]] | type[np.unsignedinteger[Any]]:

@@ -1,0 +1,197 @@
+"""Matrix products and convolutions on packed floats, block by block, each block requantised while it is in cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from hwq.ir import IntType, Tensor
+from hwq.ops.conv import Conv
+from hwq.ops.dense import Dense
+from hwq.ops.spec import product_bounds
+from hwq.ops.window import spread
+from hwq.rounding import IntArray
+from hwq.sim.activations import Activation
+from hwq.sim.packing import Packing, best, pack, scratch, unpack
+from hwq.sim.step import Array
+
+_BLOCK_BYTES = 2**20
+"""Of what a product reads at once."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """x (N, *shape) of integers -> requantised results (N, *shape)."""
+
+    run: Callable[[Array], Array]
+    method: str
+    bound: int
+
+
+def magnitude(weight: IntArray, interval: IntType) -> int:
+    """Largest magnitude of ``x @ weight`` and of all its partial sums; weight is (n_in, n_out)."""
+    lo, hi = product_bounds(weight, IntType(min(interval.lo, 0), max(interval.hi, 0)))
+    return max(-int(lo.min()), int(hi.max()), 1)
+
+
+def dense(params: Dense, source: Tensor, act: Activation) -> Kernel:
+    """Rows of all leading axes are samples of one matrix product."""
+    bound = magnitude(params.weight, source.type)
+    packing = best(bound, bound, params.weight.shape[0])
+    weight = params.weight.astype(packing.dtype)
+    n_in, n_out = weight.shape
+    block = max(1, _BLOCK_BYTES // (packing.dtype.itemsize * n_in)) * packing.samples
+
+    def run(x: Array) -> Array:
+        rows = x.reshape(-1, n_in)
+        out = np.empty((len(rows), n_out), dtype=act.dtype)
+        for i in range(0, len(rows), block):
+            part = rows[i : i + block]
+            packed = scratch.get("packed", (-(-len(part) // packing.samples), n_in), packing.dtype)
+            count = pack(part, packed, packing)
+            y = scratch.get("product", (len(packed), n_out), packing.dtype)
+            np.matmul(packed, weight, out=y)
+            _finish(y, count, packing, act, out[i : i + block])
+        return out.reshape(*x.shape[:-1], n_out)
+
+    return Kernel(run, str(packing), bound)
+
+
+def _finish(y: Array, count: int, packing: Packing, act: Activation, out: Array) -> None:
+    """Take packed results (rows, channels) apart, and requantise them into out (samples of all, channels)."""
+    rows = len(y)
+    for i, values in enumerate(unpack(y, count, packing)):
+        target = out[i * rows : (i + 1) * rows]
+        act.requantise(values[: len(target)], target)
+
+
+def conv(params: Conv, source: Tensor, out: Tensor, act: Activation) -> Kernel:
+    """A convolution as the products of its patches (im2col), or as a sum of taps if it is depthwise."""
+    weight = params.weight
+    kh, kw, per_group, c_out = weight.shape
+    bound = magnitude(weight.reshape(-1, c_out), source.type)
+    packing = best(bound, bound, kh * kw * per_group)
+    taps = per_group == 1 and params.groups == c_out
+    multiply = _taps(params, packing) if taps else _patches(params, packing)
+    size = (out.shape[0], out.shape[1])
+    patch = 4 * c_out if taps else kh * kw * per_group * params.groups
+    at_once = max(1, _BLOCK_BYTES // (packing.dtype.itemsize * patch * out.shape[1]))
+    strip, images = min(at_once, size[0]), max(1, at_once // size[0])
+
+    def run(x: Array) -> Array:
+        y = np.empty((len(x), *size, c_out), dtype=act.dtype)
+        for i in range(0, len(x), images * packing.samples):
+            part = spread(x[i : i + images * packing.samples], params.input_dilations)
+            padded, count = _padded(part, params, packing)
+            for top in range(0, size[0], strip):
+                rows = min(strip, size[0] - top)
+                product = scratch.get("product", (len(padded), rows, size[1], c_out), packing.dtype)
+                multiply(padded, top, product)
+                target = y[i : i + len(part), top : top + rows]
+                _finish_images(product, count, packing, act, target)
+        return y
+
+    return Kernel(run, f"{'taps' if taps else 'im2col'}, {packing}", bound)
+
+
+def _finish_images(product: Array, count: int, packing: Packing, act: Activation, out: Array) -> None:
+    """As `_finish`, for images whose rows may be a strip of out's."""
+    rows, channels = len(product), product.shape[-1]
+    for i, values in enumerate(unpack(product.reshape(-1, channels), count, packing)):
+        target = out[i * rows : (i + 1) * rows]
+        used = values[: prod(target.shape[:-1])]
+        if target.flags.c_contiguous:
+            act.requantise(used, target.reshape(-1, channels))
+        else:
+            codes = scratch.get("strip", used.shape, act.dtype)
+            act.requantise(used, codes)
+            target[...] = codes.reshape(target.shape)
+
+
+def _padded(x: Array, params: Conv, packing: Packing) -> tuple[Array, int]:
+    """Packed images with zeros around them, and how many samples a number holds."""
+    top, left, bottom, right = params.pads
+    n, h, w, c = x.shape
+    rows = -(-n // packing.samples)
+    shape = (rows, h + top + bottom, w + left + right, c)
+    out = scratch.get("padded", shape, packing.dtype)
+    out[:, :top] = out[:, top + h :] = 0
+    out[:, :, :left] = out[:, :, left + w :] = 0
+    return out, pack(x, out[:, top : top + h, left : left + w], packing)
+
+
+def _patches(params: Conv, packing: Packing) -> Callable[[Array, int, Array], None]:
+    """(images, first output row, result (images, rows, width, c_out)): one product a group."""
+    kh, kw, per_group, c_out = params.weight.shape
+    groups, per_out = params.groups, c_out // params.groups
+    weights = [
+        np.ascontiguousarray(params.weight[..., g * per_out : (g + 1) * per_out])
+        .reshape(-1, per_out)
+        .astype(packing.dtype)
+        for g in range(groups)
+    ]
+    pointwise = (kh, kw, params.strides) == (1, 1, (1, 1))
+
+    def multiply(padded: Array, top: int, out: Array) -> None:
+        n, rows, width = out.shape[:3]
+        for g, weight in enumerate(weights):
+            source = padded[..., g * per_group : (g + 1) * per_group] if groups > 1 else padded
+            view = _windows(source, params, top, rows, width)
+            if pointwise and groups == 1:
+                patches = view
+            else:
+                patches = scratch.get("patches", (n, rows, width, kh, kw, per_group), packing.dtype)
+                np.copyto(patches, view)
+            matrix = patches.reshape(n * rows * width, -1)
+            if groups == 1:
+                np.matmul(matrix, weight, out=out.reshape(-1, c_out))
+            else:
+                out[..., g * per_out : (g + 1) * per_out] = (matrix @ weight).reshape(n, rows, width, per_out)
+
+    return multiply
+
+
+def _windows(padded: Array, params: Conv, top: int, rows: int, width: int) -> Array:
+    """View (N, rows, width, kernel_h, kernel_w, channels) from output row `top` on."""
+    kh, kw = params.kernel
+    (sh, sw), (dh, dw) = params.strides, params.dilations
+    n, _, _, channels = padded.shape
+    by_image, by_row, by_column, by_channel = padded.strides
+    return np.lib.stride_tricks.as_strided(
+        padded[:, top * sh :],
+        (n, rows, width, kh, kw, channels),
+        (by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel),
+        writeable=False,
+    )
+
+
+def _taps(params: Conv, packing: Packing) -> Callable[[Array, int, Array], None]:
+    """A depthwise convolution: each tap's image times its row of weights."""
+    kh, kw = params.kernel
+    weight = params.weight[:, :, 0].astype(packing.dtype)
+
+    def multiply(padded: Array, top: int, out: Array) -> None:
+        _, rows, width, channels = out.shape
+        view = _windows(padded, params, top, rows, width)
+        term = scratch.get("term", out.shape, packing.dtype)
+        dense_rows = params.strides[1] == 1
+        for u, v in np.ndindex(kh, kw):
+            tap, row, target = view[:, :, :, u, v], weight[u, v], out if u == v == 0 else term
+            if dense_rows:
+                np.multiply(_long(tap), np.tile(row, width), out=_long(target))
+            else:
+                np.multiply(tap, row, out=target)
+            if target is term:
+                np.add(out, term, out=out)
+
+    return multiply
+
+
+def _long(x: Array) -> Array:
+    """(N, rows, width, channels) with neighbouring pixels -> (N, rows, width * channels)."""
+    n, rows, width, channels = x.shape
+    by_image, by_row, _, by_channel = x.strides
+    return np.lib.stride_tricks.as_strided(x, (n, rows, width * channels), (by_image, by_row, by_channel))

@@ -7,7 +7,7 @@ it everywhere between.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from hwq.ir import IntType, Node, Tensor
 from hwq.ops import OPS
 from hwq.ops.requant import Requant
-from hwq.rounding import FloatArray
+from hwq.rounding import BoolArray, FloatArray, IntArray
 from hwq.sim.levels import Levels, levels
 from hwq.sim.packing import scratch
 from hwq.sim.step import Array, number_type, storage
@@ -60,8 +60,19 @@ def integers(interval: IntType) -> Activation:
     )
 
 
-def activation(node: Node, source: Tensor, out: Tensor) -> Activation:
-    """The fastest proven form of a threshold, requant or lut node on values of float32, or float64 if they need it."""
+Bounds = tuple[IntArray, IntArray]
+"""Smallest and largest value that occurs, a channel."""
+
+
+def activation(node: Node, source: Tensor, out: Tensor, bounds: Bounds | None = None) -> Activation:
+    """The fastest proven form of a threshold, requant or lut node on values of float32, or float64 if they need it.
+
+    Args:
+        node: Of one of these ops.
+        source: What it reads.
+        out: What it makes.
+        bounds: Of what it reads, where known closer than the tensor's interval.
+    """
     kind, number = storage(out.type), number_type(max(abs(source.type.lo), abs(source.type.hi) + 1))
     table = levels(node, source.type)
     if table is None or number is np.int64:
@@ -69,10 +80,12 @@ def activation(node: Node, source: Tensor, out: Tensor) -> Activation:
     if table.count <= _FEW:
         return Activation(_compares(table, kind, number), kind, number, f"{table.count} compares")
     if table.step == 1:
-        for precision in (np.float32, np.float64):
-            if precision is np.float32 and number is np.float64:
-                continue
-            if affine := _affine(node, table, source.type, kind, precision):
+        ends = tuple(
+            end[:, None] for end in bounds or (np.full(1, source.type.lo), np.full(1, source.type.hi))
+        )
+        table = replace(table, thresholds=np.clip(table.thresholds, ends[0], ends[1] + 1))
+        for precision in (np.float32, np.float64) if number is np.float32 else (np.float64,):
+            if affine := _affine(node, table, (ends[0], ends[1]), kind, precision):
                 points = f"proven at {2 * table.thresholds.size} points"
                 return Activation(affine, kind, precision, f"{np.dtype(precision).name} affine, {points}")
     if (source.type.hi - source.type.lo + 1) * source.shape[-1] > _TABLE and table.count <= _SOME:
@@ -133,7 +146,7 @@ def _place(count: Array, out: Array, table: Levels, kind: Any) -> None:
 
 
 def _affine(
-    node: Node, table: Levels, interval: IntType, kind: Any, precision: Any
+    node: Node, table: Levels, bounds: Bounds, kind: Any, precision: Any
 ) -> Callable[[Array, Array], None] | None:
     """``clip(round(v·m + b))`` in one precision, if it can be proven."""
     params = node.params
@@ -144,25 +157,27 @@ def _affine(
         slope, offset = params.mult * scale, (params.add + slack) * scale - table.base
     else:
         rint = False
-        slope, offset = _fit(table, interval)
+        slope, offset = _fit(table, bounds)
     m, b = slope.astype(precision), offset.astype(precision)
-    if not _proven(table, interval, m, b, rint=rint):
+    if not _proven(table, bounds, m, b, rint=rint):
         return None
     return _multiply_add(table, m, b, kind, rint=rint)
 
 
-def _fit(table: Levels, interval: IntType) -> tuple[FloatArray, FloatArray]:
+def _fit(table: Levels, bounds: Bounds) -> tuple[FloatArray, FloatArray]:
     """(m, b) a channel whose floor steps as near the middle of the thresholds' gaps as a line can.
 
     ``m·T_k + b >= k > m·(T_k - 1) + b``; in u = 1/m the room for b is concave, so its best is found by thirds.
     """
     thresholds = table.thresholds.astype(np.float64)
     k = np.arange(1, table.count + 1)
-    met, missed = table.thresholds <= interval.hi, table.thresholds > interval.lo
-    first = np.where(missed, thresholds, interval.hi + 1).min(axis=1)
-    last = np.where(met, thresholds, interval.lo).max(axis=1)
-    between = np.maximum((met & missed).sum(axis=1) - 1, 1)
-    low, high = np.maximum(last - first - 1, 0) / between, np.maximum(last - first + 1, 1) / between
+    met, missed = _reachable(table, bounds)
+    inside = met & missed
+    first = np.where(inside, thresholds, np.inf).min(axis=1)
+    last = np.where(inside, thresholds, -np.inf).max(axis=1)
+    first, last = (np.where(inside.any(axis=1), x, 0) for x in (first, last))
+    between = np.maximum(inside.sum(axis=1) - 1, 1)
+    low, high = np.maximum(last - first - 1, 0) / between, (last - first + 1) / between
 
     def room(u: FloatArray) -> tuple[FloatArray, FloatArray]:
         d = thresholds - u[:, None] * k
@@ -181,14 +196,18 @@ def _fit(table: Levels, interval: IntType) -> tuple[FloatArray, FloatArray]:
     return 1 / u, -(d_lo + d_hi) / 2 / u
 
 
-def _proven(table: Levels, interval: IntType, m: Array, b: Array, *, rint: bool) -> bool:
+def _reachable(table: Levels, bounds: Bounds) -> tuple[BoolArray, BoolArray]:
+    """(channels, K): whether some value meets the threshold, and whether some value misses it."""
+    return table.thresholds <= bounds[1], table.thresholds > bounds[0]
+
+
+def _proven(table: Levels, bounds: Bounds, m: Array, b: Array, *, rint: bool) -> bool:
     """Whether the chain gives at least k at T_k, and less at T_k - 1, where these can occur."""
     level = np.arange(1, table.count + 1)
     chain = np.rint if rint else np.floor
     at, before = (chain((table.thresholds - d).astype(m.dtype) * m[:, None] + b[:, None]) for d in (0, 1))
-    met = (at >= level) | (table.thresholds > interval.hi)
-    missed = (before < level) | (table.thresholds <= interval.lo)
-    return bool((m >= 0).all() and met.all() and missed.all())
+    met, missed = _reachable(table, bounds)
+    return bool((m >= 0).all() and ((at >= level) | ~met).all() and ((before < level) | ~missed).all())
 
 
 def _multiply_add(

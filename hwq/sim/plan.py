@@ -13,11 +13,12 @@ from math import prod
 
 import numpy as np
 
-from hwq.ir import Graph, Node
+from hwq.ir import Graph, Node, Tensor
 from hwq.ops import macs
 from hwq.ops.add import Add
-from hwq.ops.conv import Conv
+from hwq.ops.conv import Conv, channel_bounds
 from hwq.ops.dense import Dense
+from hwq.ops.spec import product_bounds
 from hwq.rounding import IntArray
 from hwq.sim import kernels, products, winograd
 from hwq.sim.activations import Activation, activation, integers
@@ -93,7 +94,11 @@ def _compile(graph: Graph, node: Node, kept: frozenset[str], taken: set[str]) ->
     if not fusible:
         return _step(graph, (node,), *kernels.kernel(node, inputs, out))
     last = _requantiser(graph, node, kept, taken)
-    act = activation(last, out, graph.tensors[last.output]) if last else integers(out.type)
+    act = (
+        activation(last, out, graph.tensors[last.output], _bounds(node, inputs[0]))
+        if last
+        else integers(out.type)
+    )
     run, method, bound = _product(graph, node, act)
     return _step(graph, (node, last) if last else (node,), run, f"{method}; {act.method}", bound)
 
@@ -109,6 +114,13 @@ def _product(graph: Graph, node: Node, act: Activation) -> tuple[kernels.Kernel,
             node.params, inputs[0], out, act
         )
     return made.run, made.method, made.bound
+
+
+def _bounds(node: Node, source: Tensor) -> tuple[IntArray, IntArray] | None:
+    """Of a product's accumulators, a channel."""
+    if isinstance(node.params, Conv):
+        return channel_bounds(node.params, source.type)
+    return product_bounds(node.params.weight, source.type) if isinstance(node.params, Dense) else None
 
 
 def _requantiser(graph: Graph, node: Node, kept: frozenset[str], taken: set[str]) -> Node | None:

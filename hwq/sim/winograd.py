@@ -20,7 +20,7 @@ from hwq.sim.step import Array
 _B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
 _G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 """Twice the paper's."""
-_BLOCK_BYTES = 2**19
+_BLOCK_BYTES = 2**21
 _MOVES = 6
 """Elementwise operations cost as many multiplications of a matrix product."""
 

@@ -14,6 +14,7 @@ from hwq.ir import Graph
 from hwq.rounding import FloatArray, IntArray
 from hwq.sim import engine_numpy, ports, reference
 from hwq.sim.plan import Plan, compile_graph, narrow
+from hwq.sim.step import Step
 
 Arrays = np.ndarray[Any, Any] | Mapping[str, np.ndarray[Any, Any]]
 
@@ -22,6 +23,7 @@ class Engine(str, Enum):
     """Who computes; all give the same integers."""
 
     NUMPY = "numpy"
+    ONNXRUNTIME = "onnxruntime"
     REFERENCE = "reference"
 
 
@@ -66,8 +68,15 @@ def plan(graph: Graph, engine: Engine = Engine.NUMPY, *, trace: bool = False) ->
     """The graph compiled for an engine, once."""
     plans = _PLANS.setdefault(graph, {})
     if (engine, trace) not in plans:
-        plans[engine, trace] = compile_graph(graph, trace=trace)
+        covered = _segments(graph) if engine is Engine.ONNXRUNTIME and not trace else ()
+        plans[engine, trace] = compile_graph(graph, trace=trace, covered=covered)
     return plans[engine, trace]
+
+
+def _segments(graph: Graph) -> tuple[Step, ...]:
+    from hwq.sim import engine_onnxruntime
+
+    return engine_onnxruntime.segments(graph, frozenset(p.tensor for p in graph.outputs))
 
 
 def simulate(graph: Graph, x: Arrays, engine: Engine = Engine.NUMPY) -> FloatArray | dict[str, FloatArray]:

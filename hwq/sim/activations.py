@@ -157,14 +157,14 @@ def _affine(
         slope, offset = params.mult * scale, (params.add + slack) * scale - table.base
     else:
         rint = False
-        slope, offset = _fit(table, bounds)
+        slope, offset = fit_line(table, bounds)
     m, b = slope.astype(precision), offset.astype(precision)
     if not _proven(table, bounds, m, b, rint=rint):
         return None
     return _multiply_add(table, m, b, kind, rint=rint)
 
 
-def _fit(table: Levels, bounds: Bounds) -> tuple[FloatArray, FloatArray]:
+def fit_line(table: Levels, bounds: Bounds) -> tuple[FloatArray, FloatArray]:
     """(m, b) a channel whose floor steps as near the middle of the thresholds' gaps as a line can.
 
     ``m·T_k + b >= k > m·(T_k - 1) + b``; in u = 1/m the room for b is concave, so its best is found by thirds.

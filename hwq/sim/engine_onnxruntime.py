@@ -25,12 +25,13 @@ from hwq.ops.spec import product_bounds
 from hwq.ops.transpose import Transpose
 from hwq.rounding import IntArray
 from hwq.sim.activations import fit_line
-from hwq.sim.levels import levels
-from hwq.sim.step import Array, Step, storage
+from hwq.sim.levels import Levels, levels
+from hwq.sim.step import Array, Step, ordered, requantiser, storage
 
 _PAIR_LIMIT = 32767
 """Kernels without VNNI add two products of uint8 and int8 in int16, and saturate."""
 _EXACT = 2**24
+_NEAR = 8
 
 
 @dataclass(frozen=True)
@@ -108,23 +109,21 @@ def zero_point(interval: IntType) -> int | None:
 def _parts(graph: Graph, kept: frozenset[str]) -> list[_Part | None]:
     """In the order of the nodes; None where NumPy does better."""
     parts: list[_Part | None] = []
-    i = 0
-    while i < len(graph.nodes):
-        node = graph.nodes[i]
-        following = graph.nodes[i + 1] if i + 1 < len(graph.nodes) else None
-        part = _part(graph, node, following, kept)
-        parts.append(part)
-        i += len(part.nodes) if part else 1
+    taken: set[str] = set()
+    for node in ordered(graph, kept):
+        if node.name not in taken:
+            part = _part(graph, node, kept)
+            taken |= {n.name for n in part.nodes} if part else set()
+            parts.append(part)
     return parts
 
 
-def _part(graph: Graph, node: Node, following: Node | None, kept: frozenset[str]) -> _Part | None:
+def _part(graph: Graph, node: Node, kept: frozenset[str]) -> _Part | None:
     source, out = graph.tensors[node.inputs[0]], graph.tensors[node.output]
     if any(zero_point(graph.tensors[t].type) is None for t in node.inputs):
         return None
     if isinstance(node.params, Dense | Conv):
-        fused = following is not None and following.inputs == (node.output,) and node.output not in kept
-        if following and fused and len(graph.consumers(node.output)) == 1:
+        if following := requantiser(graph, node, kept):
             layer = solve(node, following, source, out)
             if layer and zero_point(graph.tensors[following.output].type) is not None:
                 return _quantised(graph, node, following, layer)
@@ -152,17 +151,36 @@ def solve(node: Node, following: Node, source: Tensor, out: Tensor) -> _Layer | 
     largest = int(np.abs(params.weight).max(initial=1))
     limit = min(127, _PAIR_LIMIT // (2 * max(source.type.hi + zero, 1)))
     room = _EXACT // 2 // max(int(np.abs(hi).max()), int(np.abs(lo).max()), 1)
-    for gain in sorted({1, max(1, min(limit // max(largest, 1), room))}, reverse=True):
+    for gain in sorted({1, max(1, min(limit // largest, room))}, reverse=True):
+        if largest * gain > limit:
+            return None
         if table.count == 1:
-            bias, scale, gain = 1 - thresholds[:, 0], np.full(len(lo), table.step, np.float32), 1  # noqa: PLW2901
+            bias, scale = gain * (1 - thresholds[:, 0]), np.full(len(lo), table.step, np.float32)
         else:
-            m, b = fit_line(replace(table, thresholds=thresholds), (lo, hi))
-            bias = np.rint(gain * (b - 0.5) / m).astype(np.int64)
-            scale = (m / gain).astype(np.float32)
+            bias, scale = _line(replace(table, thresholds=thresholds), gain, lo, hi)
         layer = _proof(params.weight * gain, bias, scale, gain, thresholds, lo, hi, table.base, table.step)
         if layer:
             return layer
     return None
+
+
+def _line(table: Levels, gain: int, lo: IntArray, hi: IntArray) -> tuple[IntArray, Array]:
+    """Integer bias and float32 scale a channel.
+
+    With u = 1 / scale, ``gain·(T_k - 1) + bias < (k - 1/2)·u <= gain·T_k + bias``: of the integers around the bias of
+    the best real line, the one that leaves u the most room.
+    """
+    m, b = fit_line(table, (lo, hi))
+    bias = np.rint(gain * (b - 0.5) / m).astype(np.int64)[:, None] + np.arange(-_NEAR, _NEAR + 1)
+    k = np.arange(1, table.count + 1) - 0.5
+    thresholds = table.thresholds[:, None, :]
+    top, bottom = ((gain * (thresholds - d) + bias[:, :, None]) / k for d in (0, 1))
+    most = np.where(thresholds <= hi[:, None], top, np.inf).min(axis=2)
+    least = np.where(thresholds > lo[:, None], bottom, 0).max(axis=2)
+    most = np.minimum(most, np.maximum(2 * least, _EXACT))
+    best = (most - least).argmax(axis=1)[:, None]
+    u = (np.take_along_axis(most, best, 1) + np.take_along_axis(least, best, 1))[:, 0] / 2
+    return np.take_along_axis(bias, best, 1)[:, 0], (1 / np.maximum(u, 1e-30)).astype(np.float32)
 
 
 def _proof(

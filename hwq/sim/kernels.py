@@ -55,30 +55,34 @@ def requantise(act: Activation) -> Kernel:
     return run
 
 
-def add(params: Add, inputs: list[Tensor], act: Activation) -> tuple[Kernel, str]:
-    """A weighted sum of tensors of one shape, requantised block by block."""
-    kind = _sum_type(params, inputs)
+def add(params: Add, inputs: list[Tensor], out: Tensor, act: Activation) -> tuple[Kernel, str]:
+    """A weighted sum of tensors of one shape, requantised block by block.
+
+    The sum fits its type, so that integers that wrap around on the way come out right.
+    """
+    kind = np.dtype(storage(out.type))
     mult, summand = params.mult.astype(kind), params.add.astype(kind)
     plain = (params.mult == 1).all(axis=1)
 
     def run(*tensors: Array) -> Array:
-        rows = [x.reshape(-1, x.shape[-1]) for x in tensors]
-        out = np.empty(rows[0].shape, dtype=act.dtype)
+        rows = [_as_type(x, kind).reshape(-1, x.shape[-1]) for x in tensors]
+        y = np.empty(rows[0].shape, dtype=act.dtype)
         step = max(1, _BLOCK // rows[0].shape[1])
-        for i in range(0, len(out), step):
-            parts = [r[i : i + step] for r in rows]
-            total = scratch.get("total", parts[0].shape, kind)
-            total[...] = summand
-            for part, m, one in zip(parts, mult, plain, strict=True):
-                term = scratch.get("term", part.shape, kind)
-                np.copyto(term, part, casting="unsafe")
-                if not one:
-                    np.multiply(term, m, out=term)
-                np.add(total, term, out=total)
-            act.requantise(total, out[i : i + step])
-        return out.reshape(tensors[0].shape)
+        for i in range(0, len(y), step):
+            total = scratch.get("total", rows[0][i : i + step].shape, kind)
+            term = scratch.get("term", total.shape, kind)
+            for j, (row, m, one) in enumerate(zip(rows, mult, plain, strict=True)):
+                part = row[i : i + step] if one else np.multiply(row[i : i + step], m, out=term)
+                np.add(part, total if j else summand, out=total)
+            act.requantise(total, y[i : i + step])
+        return y.reshape(tensors[0].shape)
 
-    return run, np.dtype(kind).name
+    return run, kind.name
+
+
+def _as_type(x: Array, kind: np.dtype[Any]) -> Array:
+    """Modulo the type's range."""
+    return x.view(kind) if x.itemsize == kind.itemsize else x.astype(kind)
 
 
 def _sum_type(params: Add, inputs: list[Tensor]) -> Any:

@@ -20,11 +20,9 @@ from hwq.ops.conv import Conv, channel_bounds
 from hwq.ops.dense import Dense
 from hwq.ops.spec import product_bounds
 from hwq.rounding import IntArray
-from hwq.sim import kernels, products, winograd
+from hwq.sim import depthwise, kernels, products, winograd
 from hwq.sim.activations import Activation, activation, integers
-from hwq.sim.step import Array, Step, storage
-
-_ACTIVATIONS = ("threshold", "requant", "lut")
+from hwq.sim.step import ACTIVATIONS, Array, Step, ordered, requantiser, storage
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,11 @@ def compile_graph(graph: Graph, *, trace: bool = False, covered: tuple[Step, ...
     taken = {node.name for step in covered for node in step.nodes}
     starts = {step.nodes[0].name: step for step in covered}
     steps: list[Step] = []
-    for node in graph.nodes:
+    for node in ordered(graph, kept):
         if node.name in starts:
             steps.append(starts[node.name])
         elif node.name not in taken:
-            step = _compile(graph, node, kept, taken)
+            step = _compile(graph, node, kept)
             taken |= {n.name for n in step.nodes}
             steps.append(step)
     dead = _dead(steps, kept)
@@ -82,10 +80,10 @@ def compile_graph(graph: Graph, *, trace: bool = False, covered: tuple[Step, ...
     return Plan(graph, tuple(steps), dead, _row_bytes(graph, steps, dead), work, kept)
 
 
-def _compile(graph: Graph, node: Node, kept: frozenset[str], taken: set[str]) -> Step:
+def _compile(graph: Graph, node: Node, kept: frozenset[str]) -> Step:
     """A step that begins with a node."""
     inputs, out = [graph.tensors[t] for t in node.inputs], graph.tensors[node.output]
-    if node.op in _ACTIVATIONS:
+    if node.op in ACTIVATIONS:
         act = activation(node, inputs[0], out)
         return _step(graph, (node,), kernels.requantise(act), act.method)
     fusible = isinstance(node.params, Dense | Conv) or (
@@ -93,7 +91,7 @@ def _compile(graph: Graph, node: Node, kept: frozenset[str], taken: set[str]) ->
     )
     if not fusible:
         return _step(graph, (node,), *kernels.kernel(node, inputs, out))
-    last = _requantiser(graph, node, kept, taken)
+    last = requantiser(graph, node, kept)
     act = (
         activation(last, out, graph.tensors[last.output], _bounds(node, inputs[0]))
         if last
@@ -106,13 +104,12 @@ def _compile(graph: Graph, node: Node, kept: frozenset[str], taken: set[str]) ->
 def _product(graph: Graph, node: Node, act: Activation) -> tuple[kernels.Kernel, str, int | None]:
     inputs, out = [graph.tensors[t] for t in node.inputs], graph.tensors[node.output]
     if isinstance(node.params, Add):
-        return (*kernels.add(node.params, inputs, act), None)
+        return (*kernels.add(node.params, inputs, out, act), None)
     if isinstance(node.params, Dense):
         made = products.dense(node.params, inputs[0], act)
     else:
-        made = winograd.conv(node.params, inputs[0], out, act) or products.conv(
-            node.params, inputs[0], out, act
-        )
+        choices = (winograd.conv, depthwise.conv, products.conv)
+        made = next(m for choice in choices if (m := choice(node.params, inputs[0], out, act)))
     return made.run, made.method, made.bound
 
 
@@ -121,14 +118,6 @@ def _bounds(node: Node, source: Tensor) -> tuple[IntArray, IntArray] | None:
     if isinstance(node.params, Conv):
         return channel_bounds(node.params, source.type)
     return product_bounds(node.params.weight, source.type) if isinstance(node.params, Dense) else None
-
-
-def _requantiser(graph: Graph, node: Node, kept: frozenset[str], taken: set[str]) -> Node | None:
-    """The one reader of a node's result, if it requantises it and no one else needs it."""
-    readers = graph.consumers(node.output)
-    if node.output in kept or len(readers) != 1 or readers[0].op not in _ACTIVATIONS:
-        return None
-    return None if readers[0].name in taken else readers[0]
 
 
 def _step(

@@ -69,15 +69,14 @@ def _finish(y: Array, count: int, packing: Packing, act: Activation, out: Array)
 
 
 def conv(params: Conv, source: Tensor, out: Tensor, act: Activation) -> Kernel:
-    """A convolution as the products of its patches (im2col), or as a sum of taps if it is depthwise."""
+    """A convolution as the products of its patches (im2col)."""
     weight = params.weight
     kh, kw, per_group, c_out = weight.shape
     bound = magnitude(weight.reshape(-1, c_out), source.type)
     packing = best(bound, bound, kh * kw * per_group)
-    taps = per_group == 1 and params.groups == c_out
-    multiply = _taps(params, packing) if taps else _patches(params, packing)
+    multiply = _patches(params, packing)
     size = (out.shape[0], out.shape[1])
-    patch = 4 * c_out if taps else kh * kw * per_group * params.groups
+    patch = kh * kw * per_group * params.groups
     at_once = max(1, _BLOCK_BYTES // (packing.dtype.itemsize * patch * out.shape[1]))
     strip, images = min(at_once, size[0]), max(1, at_once // size[0])
 
@@ -94,7 +93,7 @@ def conv(params: Conv, source: Tensor, out: Tensor, act: Activation) -> Kernel:
                 _finish_images(product, count, packing, act, target)
         return y
 
-    return Kernel(run, f"{'taps' if taps else 'im2col'}, {packing}", bound)
+    return Kernel(run, f"im2col, {packing}", bound)
 
 
 def _finish_images(product: Array, count: int, packing: Packing, act: Activation, out: Array) -> None:
@@ -166,32 +165,3 @@ def _windows(padded: Array, params: Conv, top: int, rows: int, width: int) -> Ar
         (by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel),
         writeable=False,
     )
-
-
-def _taps(params: Conv, packing: Packing) -> Callable[[Array, int, Array], None]:
-    """A depthwise convolution: each tap's image times its row of weights."""
-    kh, kw = params.kernel
-    weight = params.weight[:, :, 0].astype(packing.dtype)
-
-    def multiply(padded: Array, top: int, out: Array) -> None:
-        _, rows, width, channels = out.shape
-        view = _windows(padded, params, top, rows, width)
-        term = scratch.get("term", out.shape, packing.dtype)
-        dense_rows = params.strides[1] == 1
-        for u, v in np.ndindex(kh, kw):
-            tap, row, target = view[:, :, :, u, v], weight[u, v], out if u == v == 0 else term
-            if dense_rows:
-                np.multiply(_long(tap), np.tile(row, width), out=_long(target))
-            else:
-                np.multiply(tap, row, out=target)
-            if target is term:
-                np.add(out, term, out=out)
-
-    return multiply
-
-
-def _long(x: Array) -> Array:
-    """(N, rows, width, channels) with neighbouring pixels -> (N, rows, width * channels)."""
-    n, rows, width, channels = x.shape
-    by_image, by_row, _, by_channel = x.strides
-    return np.lib.stride_tricks.as_strided(x, (n, rows, width * channels), (by_image, by_row, by_channel))

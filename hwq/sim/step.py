@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwq.ir import IntType, Node
+from hwq.ir import Graph, IntType, Node
 
 Array = np.ndarray[Any, Any]
 
@@ -34,6 +34,27 @@ class Step:
     method: str
     bound: int | None = None
     bytes: int = 0
+
+
+ACTIVATIONS = ("threshold", "requant", "lut")
+
+
+def requantiser(graph: Graph, node: Node, kept: frozenset[str]) -> Node | None:
+    """The one reader of a node's result, if it requantises it and no one else needs it."""
+    readers = graph.consumers(node.output)
+    if node.output in kept or len(readers) != 1 or readers[0].op not in ACTIVATIONS:
+        return None
+    return readers[0]
+
+
+def ordered(graph: Graph, kept: frozenset[str]) -> tuple[Node, ...]:
+    """The nodes in an order in which a requantiser of one reader follows what it reads at once."""
+    order: dict[str, Node] = {}
+    for node in graph.nodes:
+        order.setdefault(node.name, node)
+        if follower := requantiser(graph, node, kept):
+            order.setdefault(follower.name, follower)
+    return tuple(order.values())
 
 
 def storage(interval: IntType) -> type[np.signedinteger[Any]] | type[np.unsignedinteger[Any]]:

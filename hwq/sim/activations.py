@@ -105,6 +105,8 @@ def _tiled(values: Array, channels: int, dtype: Any) -> Callable[[Array], list[t
     long = np.tile(row, rows)
 
     def split(v: Array) -> list[tuple[Array, Array]]:
+        if len(v) < rows:
+            return [(v, row)]
         whole = len(v) // rows * rows
         parts = [(v[:whole].reshape(-1, rows * channels), long), (v[whole:], row)]
         return [(part, constants) for part, constants in parts if len(part)]

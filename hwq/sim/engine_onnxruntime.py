@@ -209,7 +209,8 @@ def _proof(
 
 def kernel(acc: IntArray, scale: Array) -> IntArray:
     """What QLinearConv makes of an accumulator with its bias, before the zero point, saturated to 0..255."""
-    return np.clip(np.rint(acc.astype(np.float32) * scale), 0, 255).astype(np.int64)
+    with np.errstate(over="ignore"):
+        return np.clip(np.rint(acc.astype(np.float32) * scale), 0, 255).astype(np.int64)
 
 
 # --- the sessions ---------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ class _Builder:
 def _quantised(graph: Graph, node: Node, following: Node, layer: _Layer) -> _Part | None:
     name, out = following.output, graph.tensors[following.output]
     zero = layer.base + (zero_point(out.type) or 0)
-    if not 0 <= zero or zero + layer.top > 255:
+    if not zero >= 0 or zero + layer.top > 255:
         return None
     params = _as_conv(node.params)
 

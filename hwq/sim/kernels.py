@@ -55,7 +55,7 @@ def requantise(act: Activation) -> Kernel:
     return run
 
 
-def add(params: Add, inputs: list[Tensor], out: Tensor, act: Activation) -> tuple[Kernel, str]:
+def add(params: Add, out: Tensor, act: Activation) -> tuple[Kernel, str]:
     """A weighted sum of tensors of one shape, requantised block by block.
 
     The sum fits its type, so that integers that wrap around on the way come out right.

@@ -7,8 +7,9 @@ the whole is exact, and |x_i| < S/2 afterwards lets rounding to multiples of S t
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ _MOST = 4
 _COST = {np.dtype(np.float32): (1.0, 10.0), np.dtype(np.float64): (2.2, 60.0)}
 """Of a multiplication in a matrix product, and of taking one result out of a number, in float32 multiplications."""
 _INTEGER_COST = (50.0, 0.0)
+_VIEWS = 256
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,25 @@ class Scratch(threading.local):
     """Buffers that a thread uses again: fresh memory costs a page fault every 4 KiB."""
 
     def __init__(self) -> None:
+        self._views: dict[str, dict[tuple[tuple[int, ...], Any], Array]] = {}
         self._buffers: dict[str, Array] = {}
 
-    def get(self, name: str, shape: Sequence[int], dtype: Any) -> Array:
+    def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """An uninitialised array; valid until the thread asks for the same name again."""
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        views = self._views.setdefault(name, {})
+        view = views.get((shape, dtype))
+        if view is None:
+            view = self._make(name, views, shape, np.dtype(dtype))
+            views[shape, dtype] = view
+        return view
+
+    def _make(
+        self, name: str, views: dict[Any, Array], shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> Array:
+        size = prod(shape) * dtype.itemsize
         buffer = self._buffers.get(name)
-        if buffer is None or buffer.nbytes < size:
+        if buffer is None or buffer.nbytes < size or len(views) >= _VIEWS:
+            views.clear()
             buffer = self._buffers[name] = np.empty(size, dtype=np.uint8)
         return buffer[:size].view(dtype).reshape(shape)
 

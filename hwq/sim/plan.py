@@ -104,7 +104,7 @@ def _compile(graph: Graph, node: Node, kept: frozenset[str]) -> Step:
 def _product(graph: Graph, node: Node, act: Activation) -> tuple[kernels.Kernel, str, int | None]:
     inputs, out = [graph.tensors[t] for t in node.inputs], graph.tensors[node.output]
     if isinstance(node.params, Add):
-        return (*kernels.add(node.params, inputs, out, act), None)
+        return (*kernels.add(node.params, out, act), None)
     if isinstance(node.params, Dense):
         made = products.dense(node.params, inputs[0], act)
     else:

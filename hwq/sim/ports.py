@@ -11,6 +11,7 @@ from hwq.errors import InputError
 from hwq.exact import Surd, at, nearest
 from hwq.ir import Graph, InputQuantizer, Port, Real
 from hwq.rounding import FloatArray, IntArray, boundary, near_boundary, round_float
+from hwq.sim import codec
 
 _CHUNK = 2**22
 _RELATIVE_ERROR = 1e-14
@@ -47,7 +48,10 @@ def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> None:
 def encode(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> IntArray:
     """Integers (N, *graph shape) of a checked input (N, *file shape): float32, or codes already."""
     check_input(graph, port, x)
-    moved = port.layout.to_graph(x, graph.tensors[port.tensor].shape)
+    shape = graph.tensors[port.tensor].shape
+    if x.dtype.kind == "f" and (fast := codec.encoder(graph, port)):
+        return port.layout.to_graph(fast(x), shape)
+    moved = port.layout.to_graph(x, shape)
     if x.dtype.kind in "iu":
         return moved.astype(np.int64)
     quantizer = port.quantizer
@@ -153,7 +157,12 @@ def decode_output(graph: Graph, port: Port, codes: IntArray) -> FloatArray:
     real = graph.meaning(port)
     if real is None:
         raise InputError(f"output '{port.name}' has no real meaning: ask for codes")
-    return np.asarray(port.layout.to_file(decode(real, codes), port.shape))
+    table = codec.decode_table(graph, port, real)
+    if table is None:
+        return np.asarray(port.layout.to_file(decode(real, codes), port.shape))
+    index = codes - graph.tensors[port.tensor].type.lo
+    values = table[0][index] if len(table) == 1 else table[np.arange(len(table)), index]
+    return np.asarray(port.layout.to_file(values, port.shape))
 
 
 def apply_epilogue(port: Port, y: FloatArray) -> FloatArray:

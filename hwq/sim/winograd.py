@@ -151,7 +151,7 @@ class _Winograd:
 
     def _finish(self, results: Array, count: int, out: Array, top: int) -> None:
         """Requantise, and put each tile's pixels in their place; the last row or column may be cut."""
-        n, rows, columns = results.shape[2:5]
+        n, rows = results.shape[2:4]
         codes = scratch.get("tile codes", results.shape, self.act.dtype)
         for i, values in enumerate(unpack(results.reshape(-1, self.c_out), count, self.packing)):
             self.act.requantise(values, codes.reshape(-1, self.c_out))

@@ -450,20 +450,25 @@ def doctor(quiet: Quiet = False, as_json: Json = False) -> None:
 @app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="What to measure: sim.")] = "sim",
-    model: Annotated[
-        Path | None, typer.Option(help="A QONNX file; by default a small digits network.")
+    model: Annotated[Path | None, typer.Option(help="A QONNX file; by default networks made here.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Measure this network only, for example 'TFC 1W1A'; repeatable.")
     ] = None,
-    rows: Annotated[int, typer.Option(help="Random inputs.", min=1)] = 1000,
+    rows: Annotated[int, typer.Option(help="Random inputs, with --model.", min=1)] = 1000,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are reported.", min=1)] = 7,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("reports"),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure hwq against its peers, in one run; writes JSON and Markdown."""
+    """Measure hwq against its peers, in one run (minutes); writes JSON, Markdown and a plot."""
     if name != "sim":
         raise InputError(f"no benchmark '{name}': there is sim")
+    from hwq.bench.models import SUBJECTS
     from hwq.bench.sim import bench as bench_sim
 
-    result = bench_sim(out, model, rows)
+    if unknown := set(only or ()) - SUBJECTS.keys():
+        raise InputError(f"no network '{min(unknown)}': there are {', '.join(SUBJECTS)}")
+    result = bench_sim(out, model, rows, only=only or (), rounds=rounds, quiet=quiet or as_json)
     if as_json:
         _print_json(result)
     else:

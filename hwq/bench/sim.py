@@ -1,104 +1,86 @@
-"""`hwq bench sim`: rows per second of the engines and of qonnx's executor, interleaved in one run."""
+"""`hwq bench sim`: the simulator against its peers, each network in a process of its own, all peers in one run."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
 import platform
-import statistics
-import tempfile
-import time
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from rich.console import Console
+from rich.progress import track
 
-from hwq import __version__, probes, runs, sim, train
+from hwq import __version__, runs
+from hwq.bench import table, worker
+from hwq.bench.models import SUBJECTS
 from hwq.errors import CheckFailed
 from hwq.files import write_atomic
-from hwq.frontends import load, qonnx
-from hwq.ir import Graph
 
-_ROUNDS = 5
+ROUNDS = 7
+_LIMIT_S = 900
+_PACKAGES = ("numpy", "onnxruntime", "torch", "qonnx", "brevitas")
 
 
-def bench(out: Path, model: Path | None = None, rows: int = 1000) -> dict[str, Any]:
-    """Measure, check that all engines agree, and write ``bench-sim.json`` and ``bench-sim.md``.
+def bench(
+    out: Path,
+    model: Path | None = None,
+    rows: int = 1000,
+    *,
+    only: Sequence[str] = (),
+    rounds: int = ROUNDS,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Measure, check that the engines equal the reference, and write ``bench-sim.json``, ``.md`` and ``.svg``.
 
     Args:
         out: Folder of the results.
-        model: A QONNX file; by default the network of `digits-w2a2`, trained for one epoch.
-        rows: Random inputs.
+        model: A QONNX file to measure instead of the networks made here.
+        rows: Random inputs of such a file.
+        only: Names of the networks to make; all by default.
+        rounds: Interleaved rounds, of which the medians are reported.
+        quiet: No progress bar.
+
+    Raises:
+        CheckFailed: An engine differs from the reference; nothing is written.
     """
-    with tempfile.TemporaryDirectory(prefix="hwq-") as scratch:
-        path = model or _digits(Path(scratch) / "run")
-        result = {"hwq": __version__, "model": path.name, "rows": rows, **_machine(), **_measure(path, rows)}
+    if model:
+        networks, memory = [worker.measure_file(model, rows, rounds)], None
+    else:
+        names = list(only or SUBJECTS)
+        jobs = names if only else [*names, worker.MEMORY]
+        console = Console(stderr=True)
+        shown = track(jobs, "measure", console=console, transient=True, disable=quiet)
+        results = [_measure(name, rounds) for name in shown]
+        networks, memory = results[: len(names)], None if only else results[-1]
+    result = {"hwq": __version__, **_machine(), "rounds": rounds, "networks": networks, "memory": memory}
     runs.write_record(out / "bench-sim.json", result)
-    write_atomic(out / "bench-sim.md", _markdown(result))
+    write_atomic(out / "bench-sim.md", table.markdown(result))
+    write_atomic(out / "bench-sim.svg", table.plot(result))
     return result
 
 
-def _digits(folder: Path) -> Path:
-    return train.run("digits-w2a2", folder, overrides=["train.epochs=1"], quiet=True).model
+def _measure(name: str, rounds: int) -> dict[str, Any]:
+    """In a fresh process with one BLAS thread, as the engines use."""
+    command = [sys.executable, "-W", "ignore", "-m", "hwq.bench.worker", name, str(rounds)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+    if done.returncode:
+        raise CheckFailed(f"measuring {name} failed:\n{done.stderr.strip()[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
 
 
 def _machine() -> dict[str, Any]:
-    return {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"machine": _cpu(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
 
 
-def _measure(path: Path, rows: int) -> dict[str, Any]:
-    lowering = load(path)
-    graph = lowering.graph
-    x = probes.random_rows(graph, rows)
-    codes = sim.encode(graph, x)
-    engines: dict[str, Callable[[], Mapping[str, Any]]] = {
-        "hwq numpy": lambda: sim.run(graph, codes),
-        "hwq reference": lambda: sim.run(graph, codes, sim.Engine.REFERENCE),
-        "qonnx, batched": lambda: qonnx.execute(path, x, set(), lowering.shapes),
-    }
-    _check_equal(graph, codes)
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(_ROUNDS):
-        for name, run in engines.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    fastest = medians["hwq numpy"]
-    return {
-        "engines": [
-            {
-                "engine": n,
-                "ms_per_row": 1000 * t / rows,
-                "rows_per_second": rows / t,
-                "times_numpy": t / fastest,
-            }
-            for n, t in medians.items()
-        ]
-    }
-
-
-def _check_equal(graph: Graph, codes: Mapping[str, Any]) -> None:
-    fast, plain = sim.run(graph, codes), sim.run(graph, codes, sim.Engine.REFERENCE)
-    if not all(np.array_equal(fast[name], plain[name]) for name in fast):
-        raise CheckFailed("the numpy engine differs from the reference: nothing is reported")
-
-
-def _markdown(result: Mapping[str, Any]) -> str:
-    lines = [
-        "# Simulation speed",
-        "",
-        (
-            f"`hwq bench sim`, hwq {result['hwq']}, {result['model']}, {result['rows']} random rows, "
-            f"{result['cores']} cores ({result['machine']}), Python {result['python']}; medians of {_ROUNDS} "
-            "interleaved rounds; numpy equal to reference in this run."
-        ),
-        "",
-        "| engine | ms a row | rows a second | time against numpy |",
-        "|---|---|---|---|",
-    ]
-    rows = (
-        f"| {e['engine']} | {e['ms_per_row']:.4f} | {e['rows_per_second']:,.0f} | {e['times_numpy']:.2f} |"
-        for e in result["engines"]
-    )
-    return "\n".join([*lines, *rows]) + "\n"
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

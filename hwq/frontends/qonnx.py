@@ -304,28 +304,38 @@ def execute(
         wanted: Tensors to return beside the outputs.
         shapes: Of tensors that are computed, 0 standing for the batch; qonnx infers only some.
     """
-    import onnx
-    import onnxruntime
-    from qonnx.core.modelwrapper import ModelWrapper
-    from qonnx.core.onnx_exec import execute_onnx
-    from qonnx.transformation.change_batchsize import ChangeBatchSize
-    from qonnx.transformation.infer_shapes import InferShapes
+    run = Executor(path, shapes, len(next(iter(feeds.values()))))
+    context = run(feeds)
+    return {name: np.asarray(context[name]) for name in [*wanted, *run.outputs]}
 
-    onnxruntime.set_default_logger_severity(3)  # errors only
-    model = ModelWrapper(onnx.load(path))
-    batch = len(next(iter(feeds.values())))
-    known = {name: [batch if size == 0 else size for size in shape] for name, shape in shapes.items()}
-    for output in model.graph.output:
-        if not output.type.tensor_type.shape.dim and output.name in known:
-            model.set_tensor_shape(output.name, known[output.name])
-    model = model.transform(ChangeBatchSize(batch))
-    for name in known.keys() - {output.name for output in model.graph.output}:
-        model.set_tensor_shape(name, known[name])
-    model = model.transform(InferShapes())
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Output shapes disagree"
-        )  # shapes that the file does not state
-        context = execute_onnx(model, dict(feeds), return_full_exec_context=True)
-    outputs = {o.name for o in model.graph.output}
-    return {name: np.asarray(context[name]) for name in wanted | outputs}
+
+class Executor:
+    """A file prepared for batches of one size: feeds -> every tensor; its outputs' names in `outputs`."""
+
+    def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], batch: int) -> None:
+        import onnx
+        import onnxruntime
+        from qonnx.core.modelwrapper import ModelWrapper
+        from qonnx.transformation.change_batchsize import ChangeBatchSize
+        from qonnx.transformation.infer_shapes import InferShapes
+
+        onnxruntime.set_default_logger_severity(3)  # errors only
+        model = ModelWrapper(onnx.load(path))
+        known = {name: [batch if size == 0 else size for size in shape] for name, shape in shapes.items()}
+        for output in model.graph.output:
+            if not output.type.tensor_type.shape.dim and output.name in known:
+                model.set_tensor_shape(output.name, known[output.name])
+        model = model.transform(ChangeBatchSize(batch))
+        self.outputs = tuple(output.name for output in model.graph.output)
+        for name in known.keys() - set(self.outputs):
+            model.set_tensor_shape(name, known[name])
+        self.model = model.transform(InferShapes())
+
+    def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+        from qonnx.core.onnx_exec import execute_onnx
+
+        with warnings.catch_warnings():
+            # shapes that the file does not state
+            warnings.filterwarnings("ignore", message="Output shapes disagree")
+            context: dict[str, Any] = execute_onnx(self.model, dict(feeds), return_full_exec_context=True)
+        return context

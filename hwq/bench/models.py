@@ -171,7 +171,7 @@ def make(subject: Subject, folder: Path) -> Models:
     return Models(model, twin, folder / "model.onnx", folder / "twin.onnx")
 
 
-def _float(model: nn.Module, *, inside: bool = False) -> nn.Module:
+def _float(model: nn.Module) -> nn.Module:
     """The model with float layers; activations become ReLU, quantisers of inputs and joins nothing."""
     from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear, QuantReLU
     from torch import nn

@@ -110,8 +110,10 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         if cpp := network["emitted"]:
             lines += [
                 "",
-                f"The generated C++ of {network['model']} takes {cpp['seconds_compile']:.1f} s to compile and "
-                f"{cpp['ms_per_row']:.3g} ms a row.",
+                (
+                    f"The generated C++ of {network['model']} takes {cpp['seconds_compile']:.1f} s to compile "
+                    f"and {cpp['ms_per_row']:.3g} ms a row."
+                ),
             ]
     return lines
 

@@ -16,7 +16,7 @@ from hwq.sim.step import Array
 
 _CHUNK_BYTES = 8 * 2**20
 _MOST_ROWS = 1024
-_WORTH_A_THREAD = 10_000_000
+_WORTH_A_THREAD = 300_000_000
 """Multiplications of a call."""
 
 
@@ -61,7 +61,7 @@ def _in_order(plan: Plan, chunks: Iterator[dict[str, Array]], workers: int) -> I
         yield from map(plan.run, chunks)
         return
     waiting: deque[Future[dict[str, Array]]] = deque()
-    pool = ThreadPoolExecutor(workers)
+    pool = _pool(workers)
     try:
         for chunk in chunks:
             waiting.append(pool.submit(plan.run, chunk))
@@ -70,7 +70,14 @@ def _in_order(plan: Plan, chunks: Iterator[dict[str, Array]], workers: int) -> I
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for future in waiting:
+            future.cancel()
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Kept, because its threads keep their buffers."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="hwq")
 
 
 @cache

@@ -201,24 +201,35 @@ def lower(
 def simulate(
     model: Model,
     inputs: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--input",
             "-i",
             help="Input .npy: float32, or integer codes; batch first, in the file's shape. Several: .npz.",
         ),
-    ],
+    ] = None,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--output", "-o", help="Output .npy: float64, the correctly rounded exact value. Several: .npz."
+            "--output",
+            "-o",
+            help="Output .npy: float64, the correctly rounded exact value. Several: .npz. With --explain: .json.",
         ),
-    ],
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Print how each layer would be run, and why exactly; run nothing."),
+    ] = False,
     codes: Annotated[bool, typer.Option("--codes", help="Write the output's integers instead.")] = False,
     trace: Annotated[
         Path | None, typer.Option(help="Folder for every tensor of the graph, as integers.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="numpy (fast) or reference (plain); they agree.")] = "numpy",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="numpy, onnxruntime (int8 kernels where they are proven), or reference (plain); they agree."
+        ),
+    ] = "numpy",
     epilogue: Annotated[
         bool, typer.Option("--epilogue", help="Apply a final Softmax or Sigmoid in float.")
     ] = False,
@@ -229,8 +240,19 @@ def simulate(
 ) -> None:
     """Run a model bit-exactly on integers."""
     from hwq.sim import Engine
-    from hwq.simulation import simulate_file
+    from hwq.simulation import explain_file, simulate_file
 
+    if explain:
+        plan = explain_file(model, _choice(Engine, engine, "--engine"), output, input_type, force=force)
+        if as_json:
+            _print_json(plan)
+        else:
+            from hwq.display import plan_table
+
+            _show(plan_table(plan, model.name), quiet=quiet)
+        return
+    if not inputs or not output:
+        raise InputError("give --input and --output (or --explain, to see how the model is run)")
     done = simulate_file(
         model,
         inputs,

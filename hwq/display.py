@@ -45,6 +45,25 @@ def lower_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
+def plan_table(plan: Mapping[str, Any], model: str) -> Table:
+    """How the simulator runs a network."""
+    table = Table(title=f"{model}: {plan['engine']} engine", **_STYLE)
+    for name in ("layers", "ops", "method", "largest partial sum", "MACs", "bytes a row"):
+        numbers = name in ("largest partial sum", "MACs", "bytes a row")
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for step in plan["steps"]:
+        first, *rest = step["nodes"]
+        names = f"{first} … {rest[-1]}" if rest else first
+        bound = "" if step["bound"] is None else f"{step['bound']:,}"
+        work = f"{step['macs']:,}" if step["macs"] else ""
+        table.add_row(names, " ".join(step["ops"]), step["method"], bound, work, f"{step['bytes']:,}")
+    table.caption = (
+        f"{plan['macs']:,} MACs a row; {plan['rows']:,} rows run in chunks of {plan['chunk_rows']} on "
+        f"{plan['workers']} threads, each with one BLAS thread"
+    )
+    return table
+
+
 def _types(row: Mapping[str, Any]) -> str:
     """Input, weight and output types; for an accumulator its proven interval too."""
     if row["accumulator_bits"] is None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from hwq.errors import InputError
 
@@ -25,13 +26,19 @@ def data_dir(name: str) -> Path:
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file under a temporary name in its folder, then rename it into place."""
-    data = content.encode() if isinstance(content, str) else content
+    """Write a file whole or not at all."""
+    with open_atomic(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """A file under a temporary name in the folder of `path`, renamed into place at the end, or removed on an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hwq.errors import InputError
-from hwq.files import MARKER, write_atomic
+from hwq.files import MARKER, open_atomic, write_atomic
 from hwq.rounding import IntArray
 
 MAX_ARRAY_BYTES = 2**34
@@ -106,6 +106,16 @@ def save_array(path: Path, array: np.ndarray[Any, Any], *, force: bool) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     _write(path, buffer, force=force)
+
+
+def save_rows(path: Path, parts: Iterator[np.ndarray[Any, Any]], rows: int) -> None:
+    """Write a ``.npy`` file of so many rows as they come, whole or not at all."""
+    with open_atomic(path) as file:
+        for i, part in enumerate(parts):
+            if not i:
+                header = {"descr": np.lib.format.dtype_to_descr(part.dtype), "fortran_order": False}
+                np.lib.format.write_array_header_1_0(file, header | {"shape": (rows, *part.shape[1:])})
+            file.write(np.ascontiguousarray(part).data)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], *, force: bool) -> None:

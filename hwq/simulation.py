@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from hwq.ir import Graph, Port
 from hwq.rounding import IntArray
 from hwq.sim import ports
 
+_CHUNK_BYTES = 16 * 2**20
+"""Of input that is in memory at a time."""
+
 
 def simulate_file(
     model: Path,
@@ -32,7 +36,7 @@ def simulate_file(
     force: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Run a model on arrays in a file and write its outputs.
+    """Run a model on arrays in a file and write its outputs, in memory that does not grow with the rows.
 
     Args:
         model: QONNX file or ``.hwq`` graph.
@@ -51,29 +55,127 @@ def simulate_file(
     if codes and epilogue:
         raise InputError("--codes gives integers and --epilogue floats: choose one")
     graph = load(model, input_type).graph
-    x = _load(graph, inputs)
+    job = _Job(graph, engine, _load(graph, inputs), codes=codes, epilogue=epilogue)
     start = time.perf_counter()
-    values = _run(graph, sim.encode(graph, x), engine, trace=trace is not None, quiet=quiet)
-    seconds = time.perf_counter() - start
-    results = {
-        p.name: _result(graph, p, values[p.tensor], codes=codes, epilogue=epilogue) for p in graph.outputs
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
+        task = bar.add_task("simulate", total=job.rows)
+        _write(job, output, trace, lambda n: bar.advance(task, n), force=force)
+    return {
+        "rows": job.rows,
+        "seconds": time.perf_counter() - start,
+        "output": str(output),
+        "notes": job.notes(),
     }
+
+
+def explain_file(
+    model: Path, engine: sim.Engine, output: Path | None, input_type: str | None, *, force: bool = False
+) -> dict[str, Any]:
+    """How a model is run; written to `output` as JSON too, if given.
+
+    Raises:
+        InputError: The reference has no plan, or `output` exists.
+    """
+    if engine is sim.Engine.REFERENCE:
+        raise InputError("the reference runs each op as it is defined: --explain numpy or onnxruntime")
+    if output and output.exists() and not force:
+        raise InputError(f"{output} exists: choose another name, or pass --force to replace it")
+    plan = sim.explain(load(model, input_type).graph, engine)
+    if output:
+        runs.write_record(output, plan)
+    return plan
+
+
+class _Job:
+    """Rows of files through a graph, some at a time."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        engine: sim.Engine,
+        x: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        codes: bool,
+        epilogue: bool,
+    ) -> None:
+        self.graph, self.engine, self.x = graph, engine, x
+        self.codes, self.epilogue = codes, epilogue
+        self.rows = _count(graph, x)
+        self.off_grid = dict.fromkeys(x, 0)
+        self.outputs = list(dict.fromkeys(p.name for p in graph.outputs))
+
+    def parts(
+        self, *, trace: bool, progress: Callable[[int], None]
+    ) -> Iterator[tuple[dict[str, np.ndarray[Any, Any]], dict[str, IntArray]]]:
+        """Results by output name, and tensors by name, of chunk after chunk."""
+        row = sum(a.nbytes // max(1, len(a)) for a in self.x.values())
+        size = max(1, _CHUNK_BYTES // max(1, row))
+        for i in range(0, self.rows, size):
+            part = {n: np.ascontiguousarray(a[i : i + size]) for n, a in self.x.items()}
+            encoded = sim.encode(self.graph, part, i)
+            self._count_off_grid(part)
+            values = sim.run(self.graph, encoded, self.engine, trace=trace, progress=progress)
+            yield {p.name: self._result(p, values[p.tensor]) for p in self.graph.outputs}, values
+
+    def _result(self, port: Port, values: IntArray) -> np.ndarray[Any, Any]:
+        if self.codes:
+            return port.layout.to_file(values, port.shape)
+        real = ports.decode_output(self.graph, port, values)
+        applied = self.epilogue and (port.epilogue or len(self.graph.outputs) == 1)
+        return ports.apply_epilogue(port, real) if applied else real
+
+    def _count_off_grid(self, part: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        for source in self.graph.inputs:
+            if source.quantizer and source.quantizer.stated and part[source.name].dtype.kind == "f":
+                self.off_grid[source.name] += ports.off_grid(source.quantizer, part[source.name])
+
+    def notes(self) -> list[str]:
+        """What a reader should know, once all rows are through."""
+        cut = any(p.epilogue for p in self.graph.outputs) and not self.epilogue
+        notes = [f"note: {n} (--epilogue applies it in float)" for n in self.graph.notes] if cut else []
+        for source in self.graph.inputs:
+            if source.quantizer and source.quantizer.stated and self.x[source.name].dtype.kind == "f":
+                notes.append(
+                    f"note: {self.off_grid[source.name]:,} of {self.x[source.name].size:,} values of input "
+                    f"'{source.name}' were off the stated grid: rounded half to even, or saturated"
+                )
+        return notes
+
+
+def _count(graph: Graph, x: Mapping[str, np.ndarray[Any, Any]]) -> int:
+    """Of rows, once every input has been seen to have the right shape."""
+    for port in graph.inputs:
+        if port.name not in x:
+            raise InputError(f"no array for input {port.name}")
+        given = x[port.name]
+        ports.check_input(graph, port, given[:1] if given.ndim else given)
+    counts = {len(x[port.name]) for port in graph.inputs}
+    if len(counts) > 1:
+        raise InputError("the inputs differ in their number of rows")
+    return counts.pop()
+
+
+def _write(
+    job: _Job, output: Path, trace: Path | None, progress: Callable[[int], None], *, force: bool
+) -> None:
+    """A single ``.npy`` is written as the rows come; archives and traces are collected first."""
+    if output.suffix != ".npz" and len(job.outputs) > 1:
+        raise InputError(
+            f"the model has the outputs {', '.join(job.outputs)}: write them to an .npz archive, -o y.npz"
+        )
+    parts = job.parts(trace=trace is not None, progress=progress)
+    if output.suffix != ".npz" and not trace:
+        runs.save_rows(output, (results[job.outputs[0]] for results, _ in parts), job.rows)
+        return
+    everything = list(parts)
+    results = {n: np.concatenate([r[n] for r, _ in everything]) for n in job.outputs}
     if output.suffix == ".npz":
         runs.save_arrays(output, results, force=force)
-    elif len(results) == 1:
-        runs.save_array(output, next(iter(results.values())), force=force)
     else:
-        raise InputError(
-            f"the model has the outputs {', '.join(results)}: write them to an .npz archive, -o y.npz"
-        )
+        runs.save_array(output, results[job.outputs[0]], force=force)
     if trace:
-        _write_trace(values, trace, force=force)
-    return {
-        "rows": len(next(iter(x.values()))),
-        "seconds": seconds,
-        "output": str(output),
-        "notes": _notes(graph, x, epilogue=epilogue),
-    }
+        tensors = {n: np.concatenate([v[n] for _, v in everything]) for n in everything[0][1]}
+        _write_trace(tensors, trace, force=force)
 
 
 def _load(graph: Graph, path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -88,26 +190,6 @@ def _load(graph: Graph, path: Path) -> dict[str, np.ndarray[Any, Any]]:
     return {names[0]: runs.load_array(path)}
 
 
-def _run(
-    graph: Graph, codes: dict[str, IntArray], engine: sim.Engine, *, trace: bool, quiet: bool
-) -> dict[str, IntArray]:
-    rows = len(next(iter(codes.values())))
-    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
-        task = bar.add_task("simulate", total=rows)
-        return sim.run(graph, codes, engine, trace=trace, progress=lambda n: bar.advance(task, n))
-
-
-def _result(
-    graph: Graph, port: Port, values: IntArray, *, codes: bool, epilogue: bool
-) -> np.ndarray[Any, Any]:
-    if codes:
-        return port.layout.to_file(values, port.shape)
-    real = ports.decode_output(graph, port, values)
-    return (
-        ports.apply_epilogue(port, real) if epilogue and (port.epilogue or len(graph.outputs) == 1) else real
-    )
-
-
 def _write_trace(values: dict[str, IntArray], folder: Path, *, force: bool) -> None:
     with staged_dir(folder, force=force) as stage:
         names = {}
@@ -115,17 +197,3 @@ def _write_trace(values: dict[str, IntArray], folder: Path, *, force: bool) -> N
             names[f"{i:03d}.npy"] = name
             np.save(stage / f"{i:03d}.npy", array, allow_pickle=False)
         (stage / "tensors.txt").write_text("".join(f"{file} {name}\n" for file, name in names.items()))
-
-
-def _notes(graph: Graph, x: dict[str, np.ndarray[Any, Any]], *, epilogue: bool) -> list[str]:
-    cut = any(p.epilogue for p in graph.outputs) and not epilogue
-    notes = [f"note: {n} (--epilogue applies it in float)" for n in graph.notes] if cut else []
-    for source in graph.inputs:
-        given = x[source.name]
-        if source.quantizer and source.quantizer.stated and given.dtype.kind == "f":
-            off = ports.off_grid(source.quantizer, given)
-            notes.append(
-                f"note: {off:,} of {given.size:,} values of input '{source.name}' were off the stated grid: "
-                "rounded half to even, or saturated"
-            )
-    return notes

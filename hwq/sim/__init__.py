@@ -11,6 +11,7 @@ import numpy as np
 
 from hwq.errors import InputError
 from hwq.ir import Graph
+from hwq.ops import macs
 from hwq.rounding import FloatArray, IntArray
 from hwq.sim import engine_numpy, ports, reference
 from hwq.sim.plan import Plan, compile_graph, narrow
@@ -27,15 +28,18 @@ class Engine(str, Enum):
     REFERENCE = "reference"
 
 
-def encode(graph: Graph, x: Arrays) -> dict[str, IntArray]:
-    """Integers of all inputs, by tensor; x is one array, or arrays by input name, in the file's own shape."""
+def encode(graph: Graph, x: Arrays, first_row: int = 0) -> dict[str, IntArray]:
+    """Integers of all inputs, by tensor; x is one array, or arrays by input name, in the file's own shape.
+
+    Errors count rows from `first_row`.
+    """
     names = dict.fromkeys(p.name for p in graph.inputs)
     arrays = x if isinstance(x, Mapping) else dict.fromkeys(names, x)
     if not isinstance(x, Mapping) and len(names) > 1:
         raise InputError(f"the model has the inputs {', '.join(names)}: give one array for each")
     if missing := [n for n in names if n not in arrays]:
         raise InputError(f"no array for input {', '.join(missing)}")
-    codes = {p.tensor: ports.encode(graph, p, arrays[p.name]) for p in graph.inputs}
+    codes = {p.tensor: ports.encode(graph, p, arrays[p.name], first_row) for p in graph.inputs}
     if len({len(a) for a in codes.values()}) > 1:
         raise InputError("the inputs differ in their number of rows")
     return codes
@@ -71,6 +75,30 @@ def plan(graph: Graph, engine: Engine = Engine.NUMPY, *, trace: bool = False) ->
         covered = _segments(graph) if engine is Engine.ONNXRUNTIME and not trace else ()
         plans[engine, trace] = compile_graph(graph, trace=trace, covered=covered)
     return plans[engine, trace]
+
+
+def explain(graph: Graph, engine: Engine = Engine.NUMPY, rows: int = 1000) -> dict[str, Any]:
+    """How a graph runs, for people: each step's nodes, method, largest partial sum and output bytes."""
+    compiled = plan(graph, engine)
+    workers = engine_numpy.worth_workers(compiled, rows)
+    return {
+        "engine": engine.value,
+        "rows": rows,
+        "workers": workers,
+        "chunk_rows": engine_numpy.chunk_rows(compiled, rows, workers),
+        "macs": compiled.macs,
+        "steps": [
+            {
+                "nodes": [node.name for node in step.nodes],
+                "ops": [node.op for node in step.nodes],
+                "method": step.method,
+                "bound": step.bound,
+                "macs": sum(macs(graph, node) for node in step.nodes),
+                "bytes": step.bytes,
+            }
+            for step in compiled.steps
+        ],
+    }
 
 
 def _segments(graph: Graph) -> tuple[Step, ...]:

@@ -18,8 +18,8 @@ _RELATIVE_ERROR = 1e-14
 """Of a float64 evaluation of a handful of operations."""
 
 
-def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> None:
-    """Refuse an array that is not what the port takes.
+def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any], first_row: int = 0) -> None:
+    """Refuse an array that is not what the port takes; its rows count from `first_row`.
 
     Raises:
         InputError: Wrong shape or dtype, NaN or infinite, or integers outside the interval.
@@ -41,13 +41,13 @@ def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> None:
             f"input '{port.name}' takes float32 (or integer codes), got {x.dtype}: use x.astype(np.float32)"
         )
     if not np.isfinite(x).all():
-        row = int(np.argwhere(~np.isfinite(x))[0][0])
+        row = first_row + int(np.argwhere(~np.isfinite(x))[0][0])
         raise InputError(f"input '{port.name}' holds NaN or infinite values, first in row {row}")
 
 
-def encode(graph: Graph, port: Port, x: np.ndarray[Any, Any]) -> IntArray:
+def encode(graph: Graph, port: Port, x: np.ndarray[Any, Any], first_row: int = 0) -> IntArray:
     """Integers (N, *graph shape) of a checked input (N, *file shape): float32, or codes already."""
-    check_input(graph, port, x)
+    check_input(graph, port, x, first_row)
     shape = graph.tensors[port.tensor].shape
     if x.dtype.kind == "f" and (fast := codec.encoder(graph, port)):
         return port.layout.to_graph(fast(x), shape)

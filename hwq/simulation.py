@@ -133,12 +133,13 @@ class _Job:
         """What a reader should know, once all rows are through."""
         cut = any(p.epilogue for p in self.graph.outputs) and not self.epilogue
         notes = [f"note: {n} (--epilogue applies it in float)" for n in self.graph.notes] if cut else []
-        for source in self.graph.inputs:
-            if source.quantizer and source.quantizer.stated and self.x[source.name].dtype.kind == "f":
-                notes.append(
-                    f"note: {self.off_grid[source.name]:,} of {self.x[source.name].size:,} values of input "
-                    f"'{source.name}' were off the stated grid: rounded half to even, or saturated"
-                )
+        stated = [p.name for p in self.graph.inputs if p.quantizer and p.quantizer.stated]
+        notes.extend(
+            f"note: {self.off_grid[name]:,} of {self.x[name].size:,} values of input '{name}' were off the stated "
+            "grid: rounded half to even, or saturated"
+            for name in stated
+            if self.x[name].dtype.kind == "f"
+        )
         return notes
 
 
@@ -147,8 +148,7 @@ def _count(graph: Graph, x: Mapping[str, np.ndarray[Any, Any]]) -> int:
     for port in graph.inputs:
         if port.name not in x:
             raise InputError(f"no array for input {port.name}")
-        given = x[port.name]
-        ports.check_input(graph, port, given[:1] if given.ndim else given)
+        ports.check_shape(port, x[port.name])
     counts = {len(x[port.name]) for port in graph.inputs}
     if len(counts) > 1:
         raise InputError("the inputs differ in their number of rows")

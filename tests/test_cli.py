@@ -430,11 +430,38 @@ def test_full_disk_is_one_message(tmp_path: Path, model: Path) -> None:
 
 def test_bench_writes_what_it_measured(tmp_path: Path, model: Path) -> None:
     assert "there is sim" in refused("bench", "nonsense")
-    code, said = hwq("bench", "sim", "--model", model, "--rows", 50, "--out", tmp_path / "r")
+    assert "no network 'LeNet': there are TFC 1W1A" in refused("bench", "sim", "--only", "LeNet")
+    options = ("--rows", 50, "--rounds", 2, "--out", tmp_path / "r")
+    code, said = hwq("bench", "sim", "--model", model, *options)
     assert code == 0, said
     content = json.loads((tmp_path / "r" / "bench-sim.json").read_text())
-    assert [e["engine"] for e in content["engines"]] == ["hwq numpy", "hwq reference", "qonnx, batched"]
-    assert "| hwq numpy |" in (tmp_path / "r" / "bench-sim.md").read_text()
+    (setting,) = content["networks"][0]["settings"]
+    peers = ["hwq numpy", "hwq int8", "qonnx, batched", "qonnx, one by one"]
+    assert list(setting["ms_per_row"]) == peers
+    assert "| hwq numpy | hwq int8 |" in (tmp_path / "r" / "bench-sim.md").read_text()
+    assert (tmp_path / "r" / "bench-sim.svg").read_text().endswith("</svg>\n")
+
+
+def test_a_plan_is_explained_and_saved(tmp_path: Path, model: Path) -> None:
+    code, said = hwq("simulate", model, "--explain", "-o", tmp_path / "plan.json")
+    assert code == 0, said
+    assert "compares" in said or "affine, proven at" in said
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert plan["engine"] == "numpy"
+    assert [step["ops"][0] for step in plan["steps"]] == ["dense", "dense"]
+    assert "exists: choose another name" in refused(
+        "simulate", model, "--explain", "-o", tmp_path / "plan.json"
+    )
+    assert "runs each op as it is defined" in refused("simulate", model, "--explain", "--engine", "reference")
+    assert "give --input and --output" in refused("simulate", model)
+
+
+def test_every_engine_writes_the_same(tmp_path: Path, model: Path) -> None:
+    x = rows(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32))
+    for engine in ("numpy", "onnxruntime", "reference"):
+        assert hwq("simulate", model, "-i", x, "-o", tmp_path / f"{engine}.npy", "--engine", engine)[0] == 0
+    first, *others = ((tmp_path / f"{e}.npy").read_bytes() for e in ("reference", "numpy", "onnxruntime"))
+    assert all(other == first for other in others)
 
 
 def test_a_stated_grid_may_have_a_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ def _fc(
         from brevitas_examples.bnn_pynq.models.FC import FC
 
         weight, act, given = bits
-        return FC(classes, weight, act, given, 1, [width] * 3, inputs)
+        model: nn.Module = FC(classes, weight, act, given, 1, [width] * 3, inputs)
+        return model
 
     return build
 
@@ -54,7 +55,8 @@ def _cnv(bits: int) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
         from brevitas_examples.bnn_pynq.models.CNV import CNV
 
-        return CNV(10, bits, bits, 8, 3)
+        model: nn.Module = CNV(10, bits, bits, 8, 3)
+        return model
 
     return build
 
@@ -79,7 +81,8 @@ def _head(channels: int) -> list[nn.Module]:
 def _relu() -> nn.Module:
     from brevitas.nn import QuantReLU
 
-    return QuantReLU(bit_width=4)
+    layer: nn.Module = QuantReLU(bit_width=4)
+    return layer
 
 
 def _block(c_in: int, c_out: int, stride: int) -> nn.Module:

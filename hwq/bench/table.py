@@ -71,7 +71,7 @@ def speedup(network: Mapping[str, Any], setting: Mapping[str, Any], engine: str,
     """How many times as fast an engine is as a peer."""
     times = setting["ms_per_row"]
     if peer == _PEAK:
-        return 2 * network["macs"] / times[engine] / 1e6 / float(setting["peak_gflops"])
+        return float(2 * network["macs"] / times[engine] / 1e6 / setting["peak_gflops"])
     return float(times[peer] / times[engine])
 
 

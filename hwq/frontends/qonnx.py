@@ -332,6 +332,7 @@ class Executor:
         self.model = model.transform(InferShapes())
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+        """Every tensor, from float32 inputs by name."""
         from qonnx.core.onnx_exec import execute_onnx
 
         with warnings.catch_warnings():

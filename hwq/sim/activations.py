@@ -179,7 +179,9 @@ def fit_line(table: Levels, bounds: Bounds) -> tuple[FloatArray, FloatArray]:
     last = np.where(inside, thresholds, -np.inf).max(axis=1)
     first, last = (np.where(inside.any(axis=1), x, 0) for x in (first, last))
     between = np.maximum(inside.sum(axis=1) - 1, 1)
-    low, high = np.maximum(last - first - 1, 0) / between, (last - first + 1) / between
+    span = (bounds[1] - bounds[0])[:, 0] + 2.0
+    low = np.maximum(last - first - 1, 0) / between
+    high = np.where(inside.sum(axis=1) > 1, (last - first + 1) / between, span)
 
     def room(u: FloatArray) -> tuple[FloatArray, FloatArray]:
         d = thresholds - u[:, None] * k

@@ -70,19 +70,21 @@ def _encoder(quantizer: InputQuantizer, kind: type) -> Encoder | None:
 def _first(edge: Fraction, *, closed: bool) -> np.float32:
     """The smallest float32 that is at or, unless closed, above an edge; infinite if there is none."""
     with np.errstate(over="ignore"):
-        x = np.float32(float(edge)) if abs(edge) < 1e300 else np.float32(inf if edge > 0 else -inf)
+        x: np.float32 = (
+            np.float32(float(edge)) if abs(edge) < 1e300 else np.float32(inf if edge > 0 else -inf)
+        )
     while x > -inf and (Fraction(float(x)) >= edge if x < inf else True):
         x = np.nextafter(x, np.float32(-inf))
     x = max(x, np.finfo(np.float32).min)
     while x < inf and (Fraction(float(x)) < edge or (Fraction(float(x)) == edge and not closed)):
         x = np.nextafter(x, np.float32(inf))
-    return np.float32(x)
+    return x
 
 
 def _compares(quantizer: InputQuantizer, thresholds: Array, kind: type) -> Encoder:
     step = 2 if quantizer.bipolar else 1
     base = -1 if quantizer.bipolar else quantizer.lo
-    first = np.array(base - quantizer.zero).astype(kind)
+    first: Array = np.array(base - quantizer.zero).astype(kind)
 
     def encode(x: Array) -> Array:
         codes = np.full(x.shape, first)
@@ -104,7 +106,7 @@ def _chain(
         y = x * m
         y += b
         np.clip(y, lo, hi, out=y)
-        return round_float(quantizer.rounding, y) - zero
+        return np.asarray(round_float(quantizer.rounding, y) - zero)
 
     if (
         not np.isfinite(thresholds).all()
@@ -119,10 +121,11 @@ def _chain(
         return None
 
     def encode(x: Array) -> Array:
-        flat, out = x.reshape(-1), np.empty(x.size, dtype=kind)
+        flat = x.reshape(-1)
+        out: Array = np.empty(x.size, dtype=kind)
         with np.errstate(over="ignore"):
             for i in range(0, x.size, _BLOCK):
                 out[i : i + _BLOCK] = codes(flat[i : i + _BLOCK])
-        return out.reshape(x.shape)
+        return np.asarray(out.reshape(x.shape))
 
     return encode

@@ -24,7 +24,7 @@ from hwq.ops.reshape import Reshape
 from hwq.ops.spec import product_bounds
 from hwq.ops.transpose import Transpose
 from hwq.rounding import IntArray
-from hwq.sim.activations import fit_line
+from hwq.sim.activations import Bounds, fit_line
 from hwq.sim.levels import Levels, levels
 from hwq.sim.step import Array, Step, ordered, requantiser, storage
 
@@ -158,7 +158,7 @@ def solve(node: Node, following: Node, source: Tensor, out: Tensor) -> _Layer | 
             bias, scale = gain * (1 - thresholds[:, 0]), np.full(len(lo), table.step, np.float32)
         else:
             bias, scale = _line(replace(table, thresholds=thresholds), gain, lo, hi)
-        layer = _proof(params.weight * gain, bias, scale, gain, thresholds, lo, hi, table.base, table.step)
+        layer = _proof(params.weight * gain, bias, scale, gain, thresholds, (lo, hi), table)
         if layer:
             return layer
     return None
@@ -189,12 +189,11 @@ def _proof(
     scale: Array,
     gain: int,
     thresholds: IntArray,
-    lo: IntArray,
-    hi: IntArray,
-    base: int,
-    step: int,
+    bounds: Bounds,
+    table: Levels,
 ) -> _Layer | None:
     """The layer, if float32 gives at least level k at T_k and less at T_k - 1 wherever these occur."""
+    (lo, hi), step = bounds, table.step
     level = step * np.arange(1, thresholds.shape[1] + 1)
     at, before = (kernel(gain * (thresholds - d) + bias[:, None], scale[:, None]) for d in (0, 1))
     met, missed = thresholds <= hi, thresholds > lo
@@ -204,7 +203,7 @@ def _proof(
     expected = kernel(gain * edges + bias[:, None], scale[:, None])
     if max(int(np.abs(gain * edges + bias[:, None]).max()), int(np.abs(bias).max())) >= 2**30:
         return None
-    return _Layer(weight, bias, scale, gain, edges, expected, base, int(level[-1]))
+    return _Layer(weight, bias, scale, gain, edges, expected, table.base, int(level[-1]))
 
 
 def kernel(acc: IntArray, scale: Array) -> IntArray:
@@ -392,5 +391,5 @@ def _codes(x: Array, zero: int) -> Array:
 
 def _values(y: Array, zero: int, kind: Any) -> Array:
     if np.dtype(kind).itemsize > 1:
-        return y.astype(kind) - kind(zero)
+        return np.asarray(y.astype(kind) - kind(zero))
     return np.asarray(y - np.uint8(zero) if zero else y).view(kind)

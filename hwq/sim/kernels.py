@@ -50,7 +50,7 @@ def requantise(act: Activation) -> Kernel:
             values = scratch.get("values", part.shape, act.number)
             np.copyto(values, part, casting="unsafe")
             act.apply(values, out[i : i + step])
-        return out.reshape(x.shape)
+        return np.asarray(out.reshape(x.shape))
 
     return run
 
@@ -75,7 +75,7 @@ def add(params: Add, out: Tensor, act: Activation) -> tuple[Kernel, str]:
                 part = row[i : i + step] if one else np.multiply(row[i : i + step], m, out=term)
                 np.add(part, total if j else summand, out=total)
             act.requantise(total, y[i : i + step])
-        return y.reshape(tensors[0].shape)
+        return np.asarray(y.reshape(tensors[0].shape))
 
     return run, kind.name
 

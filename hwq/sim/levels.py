@@ -29,7 +29,7 @@ class Levels:
     @property
     def count(self) -> int:
         """K."""
-        return self.thresholds.shape[1]
+        return int(self.thresholds.shape[1])
 
 
 def levels(node: Node, interval: IntType) -> Levels | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hwq.sim.step import Array, number_type
 
-_MANTISSA = {np.dtype(np.float32): 24, np.dtype(np.float64): 53}
+_MANTISSA: dict[np.dtype[Any], int] = {np.dtype(np.float32): 24, np.dtype(np.float64): 53}
 _MOST = 4
 _COST = {np.dtype(np.float32): (1.0, 10.0), np.dtype(np.float64): (2.2, 60.0)}
 """Of a multiplication in a matrix product, and of taking one result out of a number, in float32 multiplications."""
@@ -38,7 +38,7 @@ class Packing:
         return sum(self.base**i for i in range(self.samples))
 
     def __str__(self) -> str:
-        return self.dtype.name + (f", {self.samples} samples a number" if self.samples > 1 else "")
+        return str(self.dtype.name) + (f", {self.samples} samples a number" if self.samples > 1 else "")
 
 
 def best(result: int, intermediate: int, depth: int, scale: int = 1, most: int = 53) -> Packing:

@@ -18,15 +18,20 @@ _RELATIVE_ERROR = 1e-14
 """Of a float64 evaluation of a handful of operations."""
 
 
+def check_shape(port: Port, x: np.ndarray[Any, Any]) -> None:
+    """Refuse an array that is not rows of the port's shape; its values are not read."""
+    wanted = "(batch, " + ", ".join(map(str, port.shape)) + ")"
+    if x.ndim != len(port.shape) + 1 or x.shape[1:] != port.shape or not len(x):
+        raise InputError(f"input '{port.name}' takes {wanted}, got an array of shape {x.shape}")
+
+
 def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any], first_row: int = 0) -> None:
     """Refuse an array that is not what the port takes; its rows count from `first_row`.
 
     Raises:
         InputError: Wrong shape or dtype, NaN or infinite, or integers outside the interval.
     """
-    wanted = "(batch, " + ", ".join(map(str, port.shape)) + ")"
-    if x.ndim != len(port.shape) + 1 or x.shape[1:] != port.shape or not len(x):
-        raise InputError(f"input '{port.name}' takes {wanted}, got an array of shape {x.shape}")
+    check_shape(port, x)
     if x.dtype.kind in "iu":
         interval = graph.tensors[port.tensor].type
         if x.min() < interval.lo or x.max() > interval.hi:

@@ -49,7 +49,7 @@ def conv(params: Conv, source: Tensor, out: Tensor, act: Activation) -> Kernel |
 
 def _transformed(weight: FloatArray) -> FloatArray:
     """(3, 3, c_in, c_out) -> (4, 4, c_in, c_out), times 4."""
-    return np.einsum("iu,jv,uvco->ijco", _G, _G, weight, optimize=True)
+    return np.asarray(np.einsum("iu,jv,uvco->ijco", _G, _G, weight, optimize=True))
 
 
 def _functionals() -> FloatArray:

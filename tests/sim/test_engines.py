@@ -1,0 +1,216 @@
+"""Both engines against the reference on layers large enough for each of their methods, with extreme inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwq import sim
+from hwq.errors import ToolMissing
+from hwq.ir import Graph, IntType, Layout, Node, Port, Tensor, check
+from hwq.ops import OPS
+from hwq.ops.conv import Conv
+from hwq.ops.dense import Dense
+from hwq.ops.max_pool import MaxPool
+from hwq.ops.requant import Requant, Slope
+from hwq.ops.threshold import Threshold
+from hwq.rounding import IntArray
+from hwq.sim import engine_onnxruntime, products, winograd
+from hwq.sim.activations import integers
+from hwq.sim.levels import levels
+from hwq.sim.plan import compile_graph
+
+FAST = (sim.Engine.NUMPY, sim.Engine.ONNXRUNTIME)
+
+
+def port(tensor: Tensor) -> Port:
+    return Port(tensor.name, tensor.name, tensor.shape, Layout(tensor.shape, tuple(range(len(tensor.shape)))))
+
+
+def chain(shape: tuple[int, ...], interval: IntType, *params: Any) -> Graph:
+    """Ops one after the other."""
+    names = {p: name for name, p in ((n, s.params) for n, s in OPS.items())}
+    tensors = [Tensor("t0", shape, interval)]
+    nodes = []
+    for i, p in enumerate(params, 1):
+        op = names[type(p)]
+        tensors.append(Tensor(f"t{i}", *OPS[op].infer(p, tensors[-1])))
+        nodes.append(Node(op, f"n{i}", (f"t{i - 1}",), f"t{i}", p))
+    named = {t.name: t for t in tensors}
+    return check(Graph("g", (port(tensors[0]),), (port(tensors[-1]),), tuple(nodes), named))
+
+
+def rows(graph: Graph, weight: IntArray, count: int, rng: np.random.Generator) -> IntArray:
+    """Random, constant, and a patch that drives the first output channel to its ends at the first position."""
+    tensor = graph.tensors[graph.inputs[0].tensor]
+    lo, hi = tensor.type.lo, tensor.type.hi
+    x = rng.integers(lo, hi + 1, (count, *tensor.shape))
+    x[0], x[1] = lo, hi
+    if weight.ndim == 4 and weight.shape[2] == tensor.shape[2]:
+        first = weight[..., 0]
+        x[2, : first.shape[0], : first.shape[1]] = np.where(first > 0, hi, lo)
+        x[3, : first.shape[0], : first.shape[1]] = np.where(first > 0, lo, hi)
+    return x
+
+
+def requantiser(rng: np.random.Generator, interval: IntType, channels: int, count: int) -> Any:
+    """Of some kind, with up to `count` levels, of the accumulators of an interval."""
+    if rng.integers(2):
+        table = np.sort(rng.integers(interval.lo, interval.hi + 2, (channels, count)), axis=1)
+        return Threshold(table, base=-int(rng.integers(0, 3)), step=1)
+    shift = max(1, int(interval.bits) - int(rng.integers(0, 4)))
+    mult, add = rng.integers(0, count + 1, channels), rng.integers(-(2**shift), 2**shift, channels)
+    low = None
+    if rng.integers(4) == 0:
+        low = Slope(np.zeros(channels, np.int64), mult // 2, add)
+    return Requant(mult, add, shift, bool(rng.integers(2)), -count // 2, count // 2, low)
+
+
+def agree(graph: Graph, x: IntArray) -> None:
+    codes = {"t0": x}
+    plain = sim.run(graph, codes, sim.Engine.REFERENCE, trace=True)
+    for engine in FAST:
+        for name, y in sim.run(graph, codes, engine).items():
+            assert np.array_equal(y, plain[name]), engine
+    traced = sim.run(graph, codes, trace=True)
+    assert all(np.array_equal(traced[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_convolutions(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    c_in, c_out = int(rng.choice([3, 8, 16, 24])), int(rng.choice([8, 16, 40]))
+    size, kernel = (int(rng.integers(4, 13)), int(rng.integers(4, 13))), int(rng.choice([1, 3, 3, 3]))
+    groups = int(rng.choice([1, 1, c_in]))
+    c_out = c_in if groups > 1 else c_out
+    interval = [IntType(0, 1), IntType(-1, 1), IntType(0, 3), IntType(0, 15), IntType(-128, 127)][
+        rng.integers(5)
+    ]
+    wide = int(rng.choice([1, 1, 7, 120]))
+    weight = rng.integers(-wide, wide + 1, (kernel, kernel, c_in // groups, c_out))
+    pads = tuple(int(p) for p in rng.integers(0, 2, 4)) if kernel == 3 else (0, 0, 0, 0)
+    strides = (int(rng.choice([1, 1, 2])), int(rng.choice([1, 1, 2])))
+    params = Conv(weight, strides, (pads[0], pads[1], pads[2], pads[3]), groups=groups)
+    between = OPS["conv"].infer(params, Tensor("t0", (*size, c_in), interval))[1]
+    act = requantiser(rng, between, c_out, int(rng.choice([1, 3, 15, 40])))
+    pool = [MaxPool((2, 2), (2, 2))] if min(size) > 6 and strides == (1, 1) else []
+    graph = chain((*size, c_in), interval, params, act, *pool)
+    agree(graph, rows(graph, weight, int(rng.integers(4, 23)), rng))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_dense_layers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    wide, high = int(rng.choice([1, 7, 127])), int(rng.choice([1, 3, 255, 2**20]))
+    weight = rng.integers(-wide, wide + 1, (int(rng.integers(1, 300)), 12))
+    interval = IntType(-high if rng.integers(2) else 0, high)
+    between = OPS["dense"].infer(Dense(weight), Tensor("t0", (weight.shape[0],), interval))[1]
+    act = requantiser(rng, between, 12, int(rng.choice([1, 3, 15])))
+    graph = chain((weight.shape[0],), interval, Dense(weight), act, Dense(rng.integers(-3, 4, (12, 5))))
+    agree(graph, rows(graph, weight, 17, rng))
+
+
+def test_every_method_is_used() -> None:
+    """So that the tests above test them."""
+    found = " ".join(
+        step.method
+        for c, interval, groups, out in (
+            (64, IntType(0, 1), 1, 64),
+            (64, IntType(0, 15), 1, 64),
+            (32, IntType(0, 3), 32, 32),
+            (8, IntType(-128, 127), 1, 8),
+        )
+        for step in compile_graph(
+            chain((12, 12, c), interval, Conv(np.ones((3, 3, c // groups, out), np.int64), groups=groups))
+        ).steps
+    )
+    for method in ("Winograd, float32, 2 samples", "9 taps", "im2col"):
+        assert method in found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_winograd_is_exact_up_to_its_bounds(seed: int) -> None:
+    """Inputs at their ends, and weights of the largest magnitudes that the proof accepts."""
+    rng = np.random.default_rng(seed)
+    c, high = int(rng.choice([8, 16, 32])), int(rng.integers(1, 16))
+    signs = rng.choice([-1, 1], (3, 3, c, c)) if rng.integers(2) else rng.choice([-1, 1], c)
+    made = None
+    for wide in (127, 63, 31, 15, 7, 3, 1):
+        params = Conv(np.full((3, 3, c, c), wide) * signs, pads=(1, 1, 1, 1))
+        graph = chain((7, 8, c), IntType(0, high), params)
+        result = products.magnitude(params.weight.reshape(-1, c), IntType(0, high))
+        packing = winograd._packing(params, IntType(0, high), result)
+        if packing.dtype == np.float32:
+            act = integers(graph.tensors["t1"].type)
+            made = winograd._Winograd(params, graph.tensors["t1"], act, packing)
+            break
+    assert made is not None
+    x = rng.choice([0, high], (6, 7, 8, c))
+    x[0] = high
+    assert np.array_equal(made.run(x), OPS["conv"].run(params, x))
+
+
+# --- the int8 engine ------------------------------------------------------------------------------
+
+
+def int8_layers(graph: Graph) -> int:
+    return sum(len(s.nodes) for s in engine_onnxruntime.segments(graph, frozenset({graph.outputs[0].tensor})))
+
+
+def small(interval: IntType, wide: int) -> Graph:
+    weight = np.random.default_rng(0).integers(-wide, wide + 1, (3, 3, 4, 8))
+    between = OPS["conv"].infer(Conv(weight), Tensor("t0", (6, 6, 4), interval))[1]
+    table = np.linspace(between.lo + 9, between.hi - 9, 3).astype(np.int64)[None].repeat(8, axis=0)
+    return chain((6, 6, 4), interval, Conv(weight), Threshold(table, 0))
+
+
+def test_products_that_may_saturate_in_pairs_are_left_to_numpy() -> None:
+    assert int8_layers(small(IntType(0, 255), 64)) == 2
+    assert int8_layers(small(IntType(0, 255), 65)) == 0
+    assert int8_layers(small(IntType(0, 15), 127)) == 2
+    assert int8_layers(small(IntType(0, 256), 3)) == 0
+
+
+def test_a_kernel_that_rounds_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = small(IntType(0, 3), 3)
+    assert int8_layers(graph) == 2
+    (layer,) = (p.layer for p in engine_onnxruntime._parts(graph, frozenset({"t2"})) if p and p.layer)
+    assert engine_onnxruntime._probed([layer])
+    wrong = layer.expected.copy()
+    wrong[3, 1] ^= 1
+    assert not engine_onnxruntime._probed([layer, replace(layer, expected=wrong)])
+    monkeypatch.setattr(engine_onnxruntime, "_probed", lambda _: False)
+    assert int8_layers(graph) == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_solved_layers_give_every_level(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(-7, 8, (9, 6))
+    count = int(rng.choice([1, 3, 7, 15]))
+    first, step = rng.normal(size=(6, 1)) * 20, rng.random((6, 1)) * 20 + 1
+    table = np.floor(first + step * np.arange(count)).astype(np.int64)
+    graph = chain((9,), IntType(0, 15), Dense(weight), Threshold(table, 0))
+    product, requant = graph.nodes
+    layer = engine_onnxruntime.solve(product, requant, graph.tensors["t0"], graph.tensors["t1"])
+    if layer is None:
+        assert count > 1
+        return
+    exact = levels(requant, graph.tensors["t1"].type)
+    assert exact is not None
+    for c in range(6):
+        lo, hi = 15 * np.minimum(weight[:, c], 0).sum(), 15 * np.maximum(weight[:, c], 0).sum()
+        acc = np.arange(lo, hi + 1)
+        given = np.minimum(
+            engine_onnxruntime.kernel(layer.gain * acc + layer.bias[c], layer.scale[c]), layer.top
+        )
+        assert np.array_equal(layer.base + given, (acc[:, None] >= table[c]).sum(axis=1))
+
+
+def test_onnxruntime_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(ToolMissing, match="pip install onnxruntime"):
+        engine_onnxruntime.segments(small(IntType(0, 3), 3), frozenset({"t2"}))

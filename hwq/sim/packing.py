@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import Any
 
@@ -26,7 +27,7 @@ _VIEWS = 256
 
 @dataclass(frozen=True)
 class Packing:
-    """Number type, samples a number, and the base S, a power of two."""
+    """Number type, samples a number, and the base S."""
 
     dtype: np.dtype[Any]
     samples: int = 1
@@ -52,14 +53,30 @@ def best(result: int, intermediate: int, depth: int, scale: int = 1, most: int =
         scale: A power of two.
         most: Bits of the widest mantissa to consider.
     """
-    base = 2 << result.bit_length()
     candidates = [Packing(np.dtype(number_type(intermediate)))]
     for dtype, bits in ((d, b) for d, b in _MANTISSA.items() if b <= most):
         for samples in range(2, _MOST + 1):
-            packing = Packing(dtype, samples, base)
-            if max(intermediate, result * scale) * packing.total <= 2**bits:
-                candidates.append(packing)
+            packings = (Packing(dtype, samples, base) for base in _bases(result))
+            fits = (p for p in packings if max(intermediate, result * scale) * p.total <= 2**bits)
+            candidates += [p for p in fits if _separable(p, result)][:1]
     return min(candidates, key=lambda packing: cost(packing, depth))
+
+
+def _bases(result: int) -> tuple[int, int]:
+    """A power of two, which is taken apart with fewer operations, and a base not far above the least possible."""
+    return 2 << result.bit_length(), 2 * result + result // 128 + 3
+
+
+def _separable(packing: Packing, result: int) -> bool:
+    """Whether rounding p / S, itself rounded twice, gives the integer that is meant."""
+    if _is_power_of_two(packing.base):
+        return True
+    quotient = Fraction(result * packing.total, packing.base)
+    return Fraction(result, packing.base) + quotient / 2 ** (_MANTISSA[packing.dtype] - 1) < Fraction(1, 2)
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0
 
 
 def cost(packing: Packing, depth: float) -> float:
@@ -113,13 +130,23 @@ def pack(x: Array, out: Array, packing: Packing) -> int:
 
 def unpack(y: Array, count: int, packing: Packing) -> Iterator[Array]:
     """Take the results of each sample out of y; both y and the arrays given are overwritten as it goes on."""
-    if count > 1:
-        to_multiple = packing.dtype.type(1.5 * 2.0 ** (_MANTISSA[packing.dtype] - 1) * packing.base)
-        rest = scratch.get("unpack", y.shape, y.dtype)
-    for _ in range(count - 1):
-        np.add(y, to_multiple, out=rest)
-        rest -= to_multiple
-        y -= rest
+    if count == 1:
         yield y
-        np.multiply(rest, packing.dtype.type(1 / packing.base), out=y)
+        return
+    base, inverse = packing.dtype.type(packing.base), packing.dtype.type(1 / packing.base)
+    to_multiple = packing.dtype.type(1.5 * 2.0 ** (_MANTISSA[packing.dtype] - 1)) * base
+    rest = scratch.get("unpack", y.shape, y.dtype)
+    for _ in range(count - 1):
+        if _is_power_of_two(packing.base):
+            np.add(y, to_multiple, out=rest)
+            rest -= to_multiple
+            y -= rest
+            yield y
+            np.multiply(rest, inverse, out=y)
+        else:
+            quotient = scratch.get("quotient", y.shape, y.dtype)
+            np.rint(np.multiply(y, inverse, out=quotient), out=quotient)
+            y -= np.multiply(quotient, base, out=rest)
+            yield y
+            np.copyto(y, quotient)
     yield y

@@ -18,6 +18,7 @@ from hwq.ops import macs
 from hwq.ops.add import Add
 from hwq.ops.conv import Conv, channel_bounds
 from hwq.ops.dense import Dense
+from hwq.ops.max_pool import MaxPool
 from hwq.ops.spec import product_bounds
 from hwq.rounding import IntArray
 from hwq.sim import depthwise, kernels, products, winograd
@@ -97,8 +98,24 @@ def _compile(graph: Graph, node: Node, kept: frozenset[str]) -> Step:
         if last
         else integers(out.type)
     )
+    if last and (pool := _pool(graph, last, kept)):
+        made = (
+            winograd.conv(node.params, inputs[0], out, act, pooled=True)
+            if isinstance(node.params, Conv)
+            else None
+        )
+        if made:
+            return _step(graph, (node, last, pool), made.run, f"{made.method}; {act.method}", made.bound)
     run, method, bound = _product(graph, node, act)
     return _step(graph, (node, last) if last else (node,), run, f"{method}; {act.method}", bound)
+
+
+def _pool(graph: Graph, node: Node, kept: frozenset[str]) -> Node | None:
+    """The one reader of a node's result, if it takes the largest of each 2x2 pixels."""
+    readers = graph.consumers(node.output)
+    if node.output in kept or len(readers) != 1 or readers[0].params != MaxPool((2, 2), (2, 2)):
+        return None
+    return readers[0]
 
 
 def _product(graph: Graph, node: Node, act: Activation) -> tuple[kernels.Kernel, str, int | None]:

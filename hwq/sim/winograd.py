@@ -7,6 +7,8 @@ Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016,
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 
 from hwq.ir import IntType, Tensor
@@ -21,35 +23,55 @@ _B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
 _G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 """Twice the paper's."""
 _BLOCK_BYTES = 2**21
+_PROOF_ELEMENTS = 2**21
 _MOVES = 6
 """Elementwise operations cost as many multiplications of a matrix product."""
 
 
-def conv(params: Conv, source: Tensor, out: Tensor, act: Activation) -> Kernel | None:
-    """A 3x3 convolution of stride 1, or None where this is impossible or no gain."""
+def conv(
+    params: Conv, source: Tensor, out: Tensor, act: Activation, *, pooled: bool = False
+) -> Kernel | None:
+    """A 3x3 convolution of stride 1, or None where this is impossible or no gain.
+
+    Args:
+        params: The convolution.
+        source: What it reads.
+        out: Its accumulators.
+        act: What is made of them.
+        pooled: Take the largest of each 2x2 pixels too: of each tile.
+    """
     weight = params.weight
     kh, kw, c_in, c_out = weight.shape
     plain = (params.strides, params.dilations, params.input_dilations, params.groups)
     if (kh, kw) != (3, 3) or plain != ((1, 1), (1, 1), (1, 1), 1) or min(c_in, c_out) < 8:
         return None
     result = magnitude(weight.reshape(-1, c_out), source.type)
-    if result * 256 > 2**24:
-        return None
-    direct, packing = best(result, result, 9 * c_in), _packing(params, source.type, result)
-    tiles = -(-out.shape[0] // 2) * -(-out.shape[1] // 2)
-    moves = _MOVES * (48 * c_in + 28 * c_out) / packing.samples
-    here = tiles * (4 * c_out * cost(packing, 4 * c_in) + moves)
+    direct = best(result, result, 9 * c_in)
     usual = (
         out.shape[0] * out.shape[1] * (c_out * cost(direct, 9 * c_in) + _MOVES * 9 * c_in / direct.samples)
     )
-    if packing.dtype != np.float32 or here > usual:
+    hoped = Packing(np.dtype(np.float32), direct.samples)
+    if result * 4 > 2**24 or _cost(params, out, hoped) > usual:
         return None
-    return Kernel(_Winograd(params, out, act, packing).run, f"Winograd, {packing}", result)
+    packing = _packing(params, source.type, result)
+    if packing.dtype != np.float32 or _cost(params, out, packing) > usual:
+        return None
+    run = _Winograd(params, out, act, packing, pooled=pooled).run
+    return Kernel(run, f"Winograd{' and pool' if pooled else ''}, {packing}", result)
 
 
-def _transformed(weight: FloatArray) -> FloatArray:
+def _cost(params: Conv, out: Tensor, packing: Packing) -> float:
+    """Of one sample, in multiplications of a matrix product."""
+    c_in, c_out = params.weight.shape[2:]
+    tiles = -(-out.shape[0] // 2) * -(-out.shape[1] // 2)
+    moves = _MOVES * (48 * c_in + 28 * c_out) / packing.samples
+    return tiles * (4 * c_out * cost(packing, 4 * c_in) + moves)
+
+
+def _transformed(weight: Array) -> Array:
     """(3, 3, c_in, c_out) -> (4, 4, c_in, c_out), times 4."""
-    return np.asarray(np.einsum("iu,jv,uvco->ijco", _G, _G, weight, optimize=True))
+    rows = np.tensordot(_G.astype(weight.dtype), weight, (1, 0))
+    return np.tensordot(_G.astype(weight.dtype), rows, (1, 1)).swapaxes(0, 1)
 
 
 def _functionals() -> FloatArray:
@@ -67,31 +89,39 @@ def _partials(m: list[FloatArray]) -> list[FloatArray]:
 
 
 def _packing(params: Conv, interval: IntType, result: int) -> Packing:
-    """The bound of every intermediate, in quarters, over inputs of the interval and zero padding."""
-    u = _transformed(params.weight.astype(np.float64))
-    basis = np.einsum("fuv,ui,vj->fijuv", _functionals(), _B, _B).reshape(-1, 16)
+    """The bound of every intermediate, in quarters, over inputs of the interval and zero padding.
+
+    A function's positive coefficients sum to half of what all magnitudes and all coefficients sum to.
+    """
+    u = _transformed(params.weight.astype(np.float32)).reshape(16, *params.weight.shape[2:])
+    functions = _functionals()
+    basis = np.einsum("fuv,ui,vj->fijuv", functions, _B, _B).reshape(-1, 16)
+    total = basis.reshape(len(functions), 16, 16).sum(axis=1) @ u.sum(axis=1, dtype=np.float64)
+    size = np.empty_like(total)
+    at_once = max(1, _PROOF_ELEMENTS // (len(basis) * u.shape[1]))
+    for o in range(0, u.shape[2], at_once):
+        coefficients = basis.astype(np.float32) @ u[:, :, o : o + at_once].reshape(16, -1)
+        np.abs(coefficients, out=coefficients)
+        sums = coefficients.reshape(len(functions), 16 * u.shape[1], -1).sum(axis=1)
+        size[:, o : o + at_once] = sums * (1 + 2.0**-16)  # more than float32 sums are off
+    positive, negative = (size + total) / 2, (size - total) / 2
     lo, hi = min(interval.lo, 0), max(interval.hi, 0)
-    worst = 4.0 * max(hi, -lo) * 4
-    for o in range(0, u.shape[3], 16):
-        coefficients = basis @ u[..., o : o + 16].reshape(16, -1)
-        positive = np.maximum(coefficients, 0)
-        negative = positive - coefficients
-        size = (len(_functionals()), 16 * u.shape[2], -1)
-        up = (hi * positive - lo * negative).reshape(size).sum(axis=1)
-        down = (hi * negative - lo * positive).reshape(size).sum(axis=1)
-        worst = max(worst, float(up.max()), float(down.max()))
-    return best(result, int(worst), 4 * u.shape[2], scale=4, most=24)
+    up, down = hi * positive - lo * negative, hi * negative - lo * positive
+    worst = max(float(up.max()), float(down.max()), 16.0 * max(hi, -lo))
+    return best(result, ceil(worst), 4 * u.shape[1], scale=4, most=24)
 
 
 class _Winograd:
     """The kernel: buffers of (packed images, tile rows, tile columns, channels), even and odd columns apart."""
 
-    def __init__(self, params: Conv, out: Tensor, act: Activation, packing: Packing) -> None:
-        self.pads, self.act, self.packing = params.pads, act, packing
+    def __init__(
+        self, params: Conv, out: Tensor, act: Activation, packing: Packing, *, pooled: bool = False
+    ) -> None:
+        self.pads, self.act, self.packing, self.pooled = params.pads, act, packing, pooled
         self.height, self.width, self.c_out = out.shape
         self.tiles = (-(-self.height // 2), -(-self.width // 2))
         self.c_in = params.weight.shape[2]
-        u = _transformed(params.weight.astype(np.float64)) / 4
+        u = _transformed(params.weight.astype(np.float32)) / 4
         self.weight = np.ascontiguousarray(u.reshape(16, self.c_in, self.c_out).astype(np.float32))
         tile = 16 * 4 * max(self.c_in, self.c_out)
         at_once = max(1, _BLOCK_BYTES // tile)
@@ -100,7 +130,8 @@ class _Winograd:
 
     def run(self, x: Array) -> Array:
         """(N, H, W, c_in) -> (N, height, width, c_out)."""
-        y = np.empty((len(x), self.height, self.width, self.c_out), dtype=self.act.dtype)
+        size = (self.height // 2, self.width // 2) if self.pooled else (self.height, self.width)
+        y = np.empty((len(x), *size, self.c_out), dtype=self.act.dtype)
         step = self.images * self.packing.samples
         for i in range(0, len(x), step):
             part = x[i : i + step]
@@ -150,11 +181,17 @@ class _Winograd:
         return y
 
     def _finish(self, results: Array, count: int, out: Array, top: int) -> None:
-        """Requantise, and put each tile's pixels in their place; the last row or column may be cut."""
+        """Requantise, and put each tile's pixels, or the largest, in their place; the last row or column may be cut."""
         n, rows = results.shape[2:4]
         codes = scratch.get("tile codes", results.shape, self.act.dtype)
         for i, values in enumerate(unpack(results.reshape(-1, self.c_out), count, self.packing)):
             self.act.requantise(values, codes.reshape(-1, self.c_out))
+            if self.pooled:
+                largest = np.maximum(codes[0], codes[1], out=codes[0])
+                target = out[i * n : (i + 1) * n, top : top + rows]
+                largest = np.maximum(largest[0], largest[1], out=largest[0])
+                target[...] = largest[: len(target), : target.shape[1], : target.shape[2]]
+                continue
             target = out[i * n : (i + 1) * n, 2 * top : 2 * (top + rows)]
             for a, b in np.ndindex(2, 2):
                 pixels = target[:, a::2, b::2]

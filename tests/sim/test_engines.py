@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hwq import sim
-from hwq.errors import ToolMissing
 from hwq.ir import Graph, IntType, Layout, Node, Port, Tensor, check
 from hwq.ops import OPS
 from hwq.ops.conv import Conv
@@ -18,9 +16,8 @@ from hwq.ops.max_pool import MaxPool
 from hwq.ops.requant import Requant, Slope
 from hwq.ops.threshold import Threshold
 from hwq.rounding import IntArray
-from hwq.sim import engine_onnxruntime, products, winograd
+from hwq.sim import products, winograd
 from hwq.sim.activations import integers
-from hwq.sim.levels import levels
 from hwq.sim.plan import compile_graph
 
 FAST = (sim.Engine.NUMPY, sim.Engine.ONNXRUNTIME)
@@ -151,66 +148,3 @@ def test_winograd_is_exact_up_to_its_bounds(seed: int) -> None:
     x = rng.choice([0, high], (6, 7, 8, c))
     x[0] = high
     assert np.array_equal(made.run(x), OPS["conv"].run(params, x))
-
-
-# --- the int8 engine ------------------------------------------------------------------------------
-
-
-def int8_layers(graph: Graph) -> int:
-    return sum(len(s.nodes) for s in engine_onnxruntime.segments(graph, frozenset({graph.outputs[0].tensor})))
-
-
-def small(interval: IntType, wide: int) -> Graph:
-    weight = np.random.default_rng(0).integers(-wide, wide + 1, (3, 3, 4, 8))
-    between = OPS["conv"].infer(Conv(weight), Tensor("t0", (6, 6, 4), interval))[1]
-    table = np.linspace(between.lo + 9, between.hi - 9, 3).astype(np.int64)[None].repeat(8, axis=0)
-    return chain((6, 6, 4), interval, Conv(weight), Threshold(table, 0))
-
-
-def test_products_that_may_saturate_in_pairs_are_left_to_numpy() -> None:
-    assert int8_layers(small(IntType(0, 255), 64)) == 2
-    assert int8_layers(small(IntType(0, 255), 65)) == 0
-    assert int8_layers(small(IntType(0, 15), 127)) == 2
-    assert int8_layers(small(IntType(0, 256), 3)) == 0
-
-
-def test_a_kernel_that_rounds_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = small(IntType(0, 3), 3)
-    assert int8_layers(graph) == 2
-    (layer,) = (p.layer for p in engine_onnxruntime._parts(graph, frozenset({"t2"})) if p and p.layer)
-    assert engine_onnxruntime._probed([layer])
-    wrong = layer.expected.copy()
-    wrong[3, 1] ^= 1
-    assert not engine_onnxruntime._probed([layer, replace(layer, expected=wrong)])
-    monkeypatch.setattr(engine_onnxruntime, "_probed", lambda _: False)
-    assert int8_layers(graph) == 0
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_solved_layers_give_every_level(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    weight = rng.integers(-7, 8, (9, 6))
-    count = int(rng.choice([1, 3, 7, 15]))
-    first, step = rng.normal(size=(6, 1)) * 20, rng.random((6, 1)) * 20 + 1
-    table = np.floor(first + step * np.arange(count)).astype(np.int64)
-    graph = chain((9,), IntType(0, 15), Dense(weight), Threshold(table, 0))
-    product, requant = graph.nodes
-    layer = engine_onnxruntime.solve(product, requant, graph.tensors["t0"], graph.tensors["t1"])
-    if layer is None:
-        assert count > 1
-        return
-    exact = levels(requant, graph.tensors["t1"].type)
-    assert exact is not None
-    for c in range(6):
-        lo, hi = 15 * np.minimum(weight[:, c], 0).sum(), 15 * np.maximum(weight[:, c], 0).sum()
-        acc = np.arange(lo, hi + 1)
-        given = np.minimum(
-            engine_onnxruntime.kernel(layer.gain * acc + layer.bias[c], layer.scale[c]), layer.top
-        )
-        assert np.array_equal(layer.base + given, (acc[:, None] >= table[c]).sum(axis=1))
-
-
-def test_onnxruntime_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(ToolMissing, match="pip install onnxruntime"):
-        engine_onnxruntime.segments(small(IntType(0, 3), 3), frozenset({"t2"}))

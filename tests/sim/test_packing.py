@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hwq.rounding import IntArray
-from hwq.sim.packing import Packing, best, pack, scratch, unpack
+from hwq.sim.packing import best, pack, scratch, unpack
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -40,14 +40,21 @@ def test_bounds_are_kept(bound: int, depth: int) -> None:
     assert packing.samples == 1 or packing.base > 2 * bound
 
 
-@pytest.mark.parametrize(("dtype", "result"), [(F32, 2047), (F64, 2**12 - 1)])
-def test_extremes_next_to_each_other(dtype: np.dtype[np.float32], result: int) -> None:
-    packing = Packing(dtype, 2 if dtype == F32 else 4, 2 << result.bit_length())
-    ends = np.array([result, -result, 0, 1, -1])
+@pytest.mark.parametrize("result", [1, 3, 17, 100, 154, 2047, 2048, 2424, 2890, 5000, 5780, 2**14, 30_000])
+def test_extremes_next_to_each_other(result: int) -> None:
+    packing = best(result, result, 2000)
+    assert packing.samples > 1
+    ends = np.array([result, -result, 0, 1, -1, result - 1])
     x = np.stack(np.meshgrid(*[ends] * packing.samples), axis=-1).reshape(-1, packing.samples).T
-    packed = np.empty((1, x.shape[1]), dtype=dtype)
+    packed = np.empty((1, x.shape[1]), dtype=packing.dtype)
     assert pack(x, packed, packing) == packing.samples
     assert np.array_equal(np.concatenate([v.copy() for v in unpack(packed, packing.samples, packing)]), x)
+
+
+def test_bases_between_powers_of_two_are_used() -> None:
+    assert best(2424, 2424, 27).samples == 2
+    assert best(2424, 2424, 27).base < 8192
+    assert best(2890, 2890, 27).dtype == F32
 
 
 def test_threads_have_buffers_of_their_own() -> None:

@@ -134,7 +134,7 @@ def plot(result: Mapping[str, Any]) -> str:
         axes.set_xscale("log")
         axes.invert_yaxis()
         axes.margins(x=0.1)
-        axes.tick_params(labelsize=8)
+        axes.tick_params(labelsize=8, which="both")
         title = f"{name}, batch {setting['batch']}, cores: {setting['cores']} (ms a row, logarithmic)"
         axes.set_title(title, fontsize=9, loc="left")
     buffer = io.StringIO()

@@ -61,7 +61,7 @@ def _in_order(plan: Plan, chunks: Iterator[dict[str, Array]], workers: int) -> I
         yield from map(plan.run, chunks)
         return
     waiting: deque[Future[dict[str, Array]]] = deque()
-    pool = _pool(workers)
+    pool = _pool(workers, os.getpid())
     try:
         for chunk in chunks:
             waiting.append(pool.submit(plan.run, chunk))
@@ -75,8 +75,8 @@ def _in_order(plan: Plan, chunks: Iterator[dict[str, Array]], workers: int) -> I
 
 
 @cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    """Kept, because its threads keep their buffers."""
+def _pool(workers: int, _process: int) -> ThreadPoolExecutor:
+    """Kept, because its threads keep their buffers; a fork of the process has none of them."""
     return ThreadPoolExecutor(workers, thread_name_prefix="hwq")
 
 

@@ -112,7 +112,7 @@ class _Job:
         size = max(1, _CHUNK_BYTES // max(1, row))
         for i in range(0, self.rows, size):
             part = {n: np.ascontiguousarray(a[i : i + size]) for n, a in self.x.items()}
-            encoded = sim.encode(self.graph, part, i)
+            encoded = sim.codes(self.graph, part, i)
             self._count_off_grid(part)
             values = sim.run(self.graph, encoded, self.engine, trace=trace, progress=progress)
             yield {p.name: self._result(p, values[p.tensor]) for p in self.graph.outputs}, values

@@ -28,26 +28,28 @@ class Engine(str, Enum):
     REFERENCE = "reference"
 
 
-def encode(graph: Graph, x: Arrays, first_row: int = 0) -> dict[str, IntArray]:
-    """Integers of all inputs, by tensor; x is one array, or arrays by input name, in the file's own shape.
+def encode(graph: Graph, x: Arrays) -> dict[str, IntArray]:
+    """Integers of all inputs, by tensor; x is one array, or arrays by input name, in the file's own shape."""
+    return {name: a.astype(np.int64) for name, a in codes(graph, x).items()}
 
-    Errors count rows from `first_row`.
-    """
+
+def codes(graph: Graph, x: Arrays, first_row: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    """As `encode`, in the smallest types, as the engines read them; errors count rows from `first_row`."""
     names = dict.fromkeys(p.name for p in graph.inputs)
     arrays = x if isinstance(x, Mapping) else dict.fromkeys(names, x)
     if not isinstance(x, Mapping) and len(names) > 1:
         raise InputError(f"the model has the inputs {', '.join(names)}: give one array for each")
     if missing := [n for n in names if n not in arrays]:
         raise InputError(f"no array for input {', '.join(missing)}")
-    codes = {p.tensor: ports.encode(graph, p, arrays[p.name], first_row) for p in graph.inputs}
-    if len({len(a) for a in codes.values()}) > 1:
+    encoded = {p.tensor: ports.encode(graph, p, arrays[p.name], first_row) for p in graph.inputs}
+    if len({len(a) for a in encoded.values()}) > 1:
         raise InputError("the inputs differ in their number of rows")
-    return codes
+    return encoded
 
 
 def run(
     graph: Graph,
-    codes: Mapping[str, IntArray],
+    codes: Mapping[str, np.ndarray[Any, Any]],
     engine: Engine = Engine.NUMPY,
     *,
     trace: bool = False,
@@ -119,6 +121,6 @@ def simulate(graph: Graph, x: Arrays, engine: Engine = Engine.NUMPY) -> FloatArr
     Returns:
         float64 in the file's own shape; by name if there are several outputs.
     """
-    values = run(graph, encode(graph, x), engine)
+    values = run(graph, codes(graph, x), engine)
     outputs = {p.name: ports.decode_output(graph, p, values[p.tensor]) for p in graph.outputs}
     return outputs if len(outputs) > 1 else next(iter(outputs.values()))

@@ -72,7 +72,8 @@ def _separable(packing: Packing, result: int) -> bool:
     if _is_power_of_two(packing.base):
         return True
     quotient = Fraction(result * packing.total, packing.base)
-    return Fraction(result, packing.base) + quotient / 2 ** (_MANTISSA[packing.dtype] - 1) < Fraction(1, 2)
+    error = quotient / 2 ** (_MANTISSA[packing.dtype] - 1)
+    return bool(Fraction(result, packing.base) + error < Fraction(1, 2))
 
 
 def _is_power_of_two(number: int) -> bool:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from fractions import Fraction
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from hwq.errors import InputError
-from hwq.exact import Surd, at, nearest
+from hwq.exact import ExactArray, Surd, at, nearest
 from hwq.ir import Graph, InputQuantizer, Port, Real
 from hwq.rounding import FloatArray, IntArray, boundary, near_boundary, round_float
-from hwq.sim import codec
+from hwq.sim import encoding
+from hwq.sim.step import storage
 
-_CHUNK = 2**22
+_CHUNK = 2**16
 _RELATIVE_ERROR = 1e-14
 """Of a float64 evaluation of a handful of operations."""
+_TINY = 1e-300
+"""More than what an underflow in them loses."""
 
 
 def check_shape(port: Port, x: np.ndarray[Any, Any]) -> None:
@@ -50,21 +54,26 @@ def check_input(graph: Graph, port: Port, x: np.ndarray[Any, Any], first_row: in
         raise InputError(f"input '{port.name}' holds NaN or infinite values, first in row {row}")
 
 
-def encode(graph: Graph, port: Port, x: np.ndarray[Any, Any], first_row: int = 0) -> IntArray:
-    """Integers (N, *graph shape) of a checked input (N, *file shape): float32, or codes already."""
+def encode(graph: Graph, port: Port, x: np.ndarray[Any, Any], first_row: int = 0) -> np.ndarray[Any, Any]:
+    """Integers (N, *graph shape) of a checked input (N, *file shape): float32, or codes already.
+
+    They come in the smallest integer type that holds the port's interval.
+    """
     check_input(graph, port, x, first_row)
-    shape = graph.tensors[port.tensor].shape
-    if x.dtype.kind == "f" and (fast := codec.encoder(graph, port)):
-        return port.layout.to_graph(fast(x), shape)
-    moved = port.layout.to_graph(x, shape)
+    tensor = graph.tensors[port.tensor]
+    kind = storage(tensor.type)
     if x.dtype.kind in "iu":
-        return moved.astype(np.int64)
-    quantizer = port.quantizer
-    if quantizer is None:
+        return port.layout.to_graph(x, tensor.shape).astype(kind)
+    if port.quantizer is None:
         raise InputError(f"input '{port.name}' has no quantiser: give integer codes")
+    if fast := encoding.encoder(graph, port, quantize):
+        return port.layout.to_graph(fast(x), tensor.shape)
+    moved = port.layout.to_graph(x, tensor.shape)
+    codes: np.ndarray[Any, Any] = np.empty(moved.shape, dtype=kind)
     rows = max(1, _CHUNK // max(1, moved[0].size))
-    parts = [quantize(quantizer, moved[i : i + rows].astype(np.float64)) for i in range(0, len(moved), rows)]
-    return np.concatenate(parts)
+    for i in range(0, len(moved), rows):
+        codes[i : i + rows] = quantize(port.quantizer, moved[i : i + rows].astype(np.float64))
+    return codes
 
 
 def quantize(quantizer: InputQuantizer, x: FloatArray) -> IntArray:
@@ -72,7 +81,7 @@ def quantize(quantizer: InputQuantizer, x: FloatArray) -> IntArray:
     scale, offset, step = nearest(quantizer.scale), nearest(quantizer.offset), nearest(quantizer.step)
     product, shift = x * (scale / step), offset / step
     z = product + shift + quantizer.zero
-    error = _RELATIVE_ERROR * (np.abs(product) + np.abs(shift) + abs(quantizer.zero))
+    error = _RELATIVE_ERROR * (np.abs(product) + np.abs(shift) + abs(quantizer.zero)) + _TINY
     if quantizer.bipolar:
         codes = np.where(z >= 0, 1, -1).astype(np.int64)
         unsure = np.abs(z) <= error
@@ -144,9 +153,8 @@ def exact_code(quantizer: InputQuantizer, x: float, channel: int) -> int:
 def decode(real: Real, codes: IntArray) -> FloatArray:
     """The correctly rounded float64 of ``scale[c]·q + offset[c]``; channels are the last axis."""
     scale, offset = real.scale, real.offset
-    small = np.abs(codes).max(initial=0) < 2**53
-    if small and object not in (scale.dtype, offset.dtype) and not offset.any():
-        return np.asarray(codes * scale.astype(np.float64))
+    if _rounds_once(scale, offset, max(-int(codes.min(initial=0)), int(codes.max(initial=0)))):
+        return np.asarray(codes * scale.astype(np.float64) + offset)
     many = max(len(scale), len(offset)) > 1
     flat = codes.reshape(-1, codes.shape[-1]) if many else codes.reshape(-1, 1)
     out = np.empty(flat.shape)
@@ -157,17 +165,45 @@ def decode(real: Real, codes: IntArray) -> FloatArray:
     return out.reshape(codes.shape)
 
 
+def _rounds_once(scale: ExactArray, offset: ExactArray, largest: int) -> bool:
+    """Whether ``scale·q + offset`` in float64 is rounded only at its end, for magnitudes of q up to `largest`."""
+    if object in (scale.dtype, offset.dtype) or largest >= 2**53:
+        return False
+    if not offset.any():
+        return True
+    mantissas = (np.frexp(scale)[0] * 2.0**53).astype(np.int64)
+    lowest = int(np.bitwise_or.reduce(mantissas))
+    bits = 53 - ((lowest & -lowest).bit_length() - 1) if lowest else 0
+    return bits + largest.bit_length() <= 53 and bool((np.abs(scale) < 1e290).all())
+
+
 def decode_output(graph: Graph, port: Port, codes: IntArray) -> FloatArray:
     """Real output (N, *file shape), correctly rounded."""
     real = graph.meaning(port)
     if real is None:
         raise InputError(f"output '{port.name}' has no real meaning: ask for codes")
-    table = codec.decode_table(graph, port, real)
+    table = _decode_table(graph, port, real)
     if table is None:
         return np.asarray(port.layout.to_file(decode(real, codes), port.shape))
     index = codes - graph.tensors[port.tensor].type.lo
     values = table[0][index] if len(table) == 1 else table[np.arange(len(table)), index]
     return np.asarray(port.layout.to_file(values, port.shape))
+
+
+_TABLES: WeakKeyDictionary[Graph, dict[str, FloatArray | None]] = WeakKeyDictionary()
+_MOST_ENTRIES = 2**12
+
+
+def _decode_table(graph: Graph, port: Port, real: Real) -> FloatArray | None:
+    """The nearest float64 of each code of the port's interval, (channels or 1, codes); None if there are many."""
+    known = _TABLES.setdefault(graph, {})
+    if port.name not in known:
+        interval, channels = graph.tensors[port.tensor].type, max(len(real.scale), len(real.offset))
+        span = range(interval.lo, interval.hi + 1)
+        lines = [(at(real.scale, c), at(real.offset, c)) for c in range(channels)]
+        small = channels * len(span) <= _MOST_ENTRIES
+        known[port.name] = np.array([[float(a * q + b) for q in span] for a, b in lines]) if small else None
+    return known[port.name]
 
 
 def apply_epilogue(port: Port, y: FloatArray) -> FloatArray:

@@ -65,13 +65,13 @@ def _cost(params: Conv, out: Tensor, packing: Packing) -> float:
     c_in, c_out = params.weight.shape[2:]
     tiles = -(-out.shape[0] // 2) * -(-out.shape[1] // 2)
     moves = _MOVES * (48 * c_in + 28 * c_out) / packing.samples
-    return tiles * (4 * c_out * cost(packing, 4 * c_in) + moves)
+    return float(tiles * (4 * c_out * cost(packing, 4 * c_in) + moves))
 
 
 def _transformed(weight: Array) -> Array:
     """(3, 3, c_in, c_out) -> (4, 4, c_in, c_out), times 4."""
     rows = np.tensordot(_G.astype(weight.dtype), weight, (1, 0))
-    return np.tensordot(_G.astype(weight.dtype), rows, (1, 1)).swapaxes(0, 1)
+    return np.asarray(np.tensordot(_G.astype(weight.dtype), rows, (1, 1)).swapaxes(0, 1))
 
 
 def _functionals() -> FloatArray:

@@ -273,6 +273,8 @@ MODELS: list[tuple[Any, str | None]] = [
     (bipolar_input, None),
     (unquantised_input, "fixed<6,3>"),
     (unquantised_input, "uint<1>"),
+    (unquantised_input, "fixed<8,4>"),
+    (unquantised_input, "fixed<16,8>"),
     (unquantised_input, "fixed<32,16>"),
     (final_softmax, None),
     (affine_after_quantiser, None),

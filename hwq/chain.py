@@ -95,8 +95,7 @@ class _Run:
         for i in range(0, len(rows), self.chunk):
             part = rows[i : i + self.chunk]
             floats = {name: x[part] for name, x in self.all_floats.items()}
-            codes = sim.encode(self.graph, floats)
-            yield int(part[0]), floats, {name: array.astype(np.int64) for name, array in codes.items()}
+            yield int(part[0]), floats, sim.encode(self.graph, floats)
 
     def expected(self, codes: Mapping[str, IntArray]) -> dict[str, IntArray]:
         """Every tensor, from the plain reference."""

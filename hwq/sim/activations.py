@@ -136,8 +136,8 @@ def _compares(table: Levels, kind: Any, number: Any) -> Callable[[Array, Array],
 
 
 def _place(count: Array, out: Array, table: Levels, kind: Any) -> None:
-    """Out = base + step · count, in wrapping integers whose end result fits."""
-    np.copyto(out, count, casting="unsafe")
+    """Out = base + step · count, in integers that may wrap around on the way: a count fits only without a sign."""
+    np.copyto(out.view(f"u{out.itemsize}"), count, casting="unsafe")
     if table.step != 1:
         np.multiply(out, np.array(table.step).astype(kind), out=out)
     if table.base:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
@@ -34,7 +34,7 @@ def worth_workers(plan: Plan, rows: int) -> int:
 
 def run(
     plan: Plan, codes: Mapping[str, Array], progress: Callable[[int], None] | None = None
-) -> Iterator[dict[str, Array]]:
+) -> Generator[dict[str, Array], None, None]:
     """What the plan keeps, chunk after chunk of rows, in order.
 
     Args:
@@ -46,7 +46,7 @@ def run(
     workers = worth_workers(plan, rows)
     size = chunk_rows(plan, rows, workers)
     chunks = ({n: a[i : i + size] for n, a in codes.items()} for i in range(0, rows, size))
-    with _one_blas_thread():
+    with _ONE_BLAS_THREAD:
         for done, part in zip(
             range(0, rows, size), _in_order(plan, chunks, workers if rows > size else 1), strict=True
         ):
@@ -85,15 +85,27 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """BLAS's own threads collapse when another process shares the machine."""
-    libraries = _blas().lib_controllers
-    before = [library.num_threads for library in libraries]
-    for library in libraries:
-        library.set_num_threads(1)
-    try:
-        yield
-    finally:
-        for library, count in zip(libraries, before, strict=True):
-            library.set_num_threads(count)
+class _OneBlasThread:
+    """BLAS's own threads collapse when another process shares the machine; what was set returns with the last run."""
+
+    def __init__(self) -> None:
+        self._lock, self._runs = Lock(), 0
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._runs += 1
+            if self._runs == 1:
+                self._before = [library.num_threads for library in _blas().lib_controllers]
+                for library in _blas().lib_controllers:
+                    library.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._runs -= 1
+            if not self._runs:
+                for library, count in zip(_blas().lib_controllers, self._before, strict=True):
+                    library.set_num_threads(count)
+
+
+_ONE_BLAS_THREAD = _OneBlasThread()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from hwq import sim
 from hwq.ir import Graph, IntType, Layout, Node, Port, Tensor, check
@@ -16,7 +17,7 @@ from hwq.ops.max_pool import MaxPool
 from hwq.ops.requant import Requant, Slope
 from hwq.ops.threshold import Threshold
 from hwq.rounding import IntArray
-from hwq.sim import products, winograd
+from hwq.sim import engine_numpy, products, winograd
 from hwq.sim.activations import integers
 from hwq.sim.plan import compile_graph
 
@@ -108,6 +109,30 @@ def test_dense_layers(seed: int) -> None:
     act = requantiser(rng, between, 12, int(rng.choice([1, 3, 15])))
     graph = chain((weight.shape[0],), interval, Dense(weight), act, Dense(rng.integers(-3, 4, (12, 5))))
     agree(graph, rows(graph, weight, 17, rng))
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(-128, 127), (0, 255), (-100, 155), (-32768, 32767), (-1, 254)])
+@pytest.mark.parametrize("half_even", [False, True])
+def test_outputs_of_many_levels(lo: int, hi: int, half_even: bool) -> None:
+    weight = np.random.default_rng(0).integers(-127, 128, (40, 12))
+    shift = 4 if hi < 2**15 - 1 else 0
+    act = Requant(np.arange(1, 13), np.arange(-6, 6), shift, half_even, lo, hi)
+    graph = chain((40,), IntType(-128, 127), Dense(weight), act)
+    x = rows(graph, weight, 300, np.random.default_rng(1))
+    x[:12] = np.where(weight.T > 0, 127, -128)
+    agree(graph, x)
+
+
+def test_blas_threads_return_when_the_last_of_several_runs_ends() -> None:
+    graph = chain((4,), IntType(0, 3), Dense(np.ones((4, 4), np.int64)))
+    before = [b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"]
+    x = np.ones((3, 4), np.int64)
+    first, second = (engine_numpy.run(sim.plan(graph), {"t0": x.astype(np.uint8)}) for _ in range(2))
+    next(first), next(second)
+    assert {b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"} == {1}
+    first.close()
+    second.close()
+    assert [b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"] == before
 
 
 def test_every_method_is_used() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from hwq.rounding import IntArray
 from hwq.sim import ports
 
 _CHUNK_BYTES = 16 * 2**20
-"""Of input that is in memory at a time."""
+"""Of inputs and outputs that are in memory at a time."""
 
 
 def simulate_file(
@@ -98,17 +99,19 @@ class _Job:
         codes: bool,
         epilogue: bool,
     ) -> None:
-        self.graph, self.engine, self.x = graph, engine, x
-        self.codes, self.epilogue = codes, epilogue
         self.rows = _count(graph, x)
-        self.off_grid = dict.fromkeys(x, 0)
+        self.graph, self.engine = graph, engine
+        self.x = {p.name: x[p.name] for p in graph.inputs}
+        self.codes, self.epilogue = codes, epilogue
+        self.off_grid = dict.fromkeys(self.x, 0)
         self.outputs = list(dict.fromkeys(p.name for p in graph.outputs))
 
     def parts(
         self, *, trace: bool, progress: Callable[[int], None]
     ) -> Iterator[tuple[dict[str, np.ndarray[Any, Any]], dict[str, IntArray]]]:
         """Results by output name, and tensors by name, of chunk after chunk."""
-        row = sum(a.nbytes // max(1, len(a)) for a in self.x.values())
+        row = sum(a.nbytes // len(a) for a in self.x.values())
+        row += sum(8 * math.prod(p.shape) for p in self.graph.outputs)
         size = max(1, _CHUNK_BYTES // max(1, row))
         for i in range(0, self.rows, size):
             part = {n: np.ascontiguousarray(a[i : i + size]) for n, a in self.x.items()}

@@ -78,6 +78,31 @@ def test_an_interrupted_run_leaves_nothing(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mlp.onnx", "x.npy"]
 
 
+def test_arrays_of_an_archive_that_are_no_inputs_are_left_alone(tmp_path: Path, model: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(10, 6)).astype(np.float32)
+    name = api.load(model).inputs[0].name
+    arrays: dict[str, Any] = {name: x, "epoch": np.array(5), "labels": np.zeros(3)}
+    np.savez(tmp_path / "x.npz", **arrays)
+    simulation.simulate_file(model, tmp_path / "x.npz", tmp_path / "y.npy", quiet=True)
+    assert np.array_equal(np.load(tmp_path / "y.npy"), np.asarray(sim.simulate(api.load(model), x)))
+
+
+def test_wide_outputs_make_chunks_small(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = rows(tmp_path / "x.npy", np.zeros((100, 6), np.float32))
+    width = int(np.prod(api.load(model).outputs[0].shape))
+    plain: Callable[..., Any] = sim.codes
+    sizes: list[int] = []
+
+    def codes(graph: Any, part: Any, first: int) -> Any:
+        sizes.append(len(next(iter(part.values()))))
+        return plain(graph, part, first)
+
+    monkeypatch.setattr(simulation, "_CHUNK_BYTES", 10 * (24 + 8 * width))
+    monkeypatch.setattr(sim, "codes", codes)
+    simulation.simulate_file(model, given, tmp_path / "y.npy", quiet=True)
+    assert sizes == [10] * 10
+
+
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     net = Net([512])
     weights = np.random.default_rng(0).integers(-3, 4, (512, 64))

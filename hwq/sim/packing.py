@@ -120,12 +120,12 @@ def pack(x: Array, out: Array, packing: Packing) -> int:
     """Pack the samples of x (N, ...) into out (ceil(N / samples), ...), and say how many each number holds."""
     rows = len(out)
     count = -(-len(x) // rows)
-    np.copyto(out, x[:rows], casting="unsafe")
-    for i in range(1, count):
-        part = x[i * rows : (i + 1) * rows]
-        term = scratch.get("pack", part.shape, packing.dtype)
-        np.multiply(part, packing.dtype.type(packing.base**i), out=term, casting="unsafe")
-        out[: len(part)] += term
+    last = x[(count - 1) * rows :]
+    np.copyto(out[: len(last)], last, casting="unsafe")
+    out[len(last) :] = 0
+    for i in reversed(range(count - 1)):
+        np.multiply(out, packing.dtype.type(packing.base), out=out)
+        np.add(out, x[i * rows : (i + 1) * rows], out=out, casting="unsafe")
     return count
 
 

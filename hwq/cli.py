@@ -477,7 +477,7 @@ def bench(
         list[str] | None, typer.Option(help="Measure this network only, for example 'TFC 1W1A'; repeatable.")
     ] = None,
     rows: Annotated[int, typer.Option(help="Random inputs, with --model.", min=1)] = 1000,
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are reported.", min=1)] = 7,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are reported.", min=1)] = 5,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("reports"),
     quiet: Quiet = False,
     as_json: Json = False,

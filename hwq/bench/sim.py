@@ -21,7 +21,7 @@ from hwq.bench.models import SUBJECTS
 from hwq.errors import CheckFailed
 from hwq.files import write_atomic
 
-ROUNDS = 7
+ROUNDS = 5
 _LIMIT_S = 900
 _PACKAGES = ("numpy", "onnxruntime", "torch", "qonnx", "brevitas")
 

@@ -98,12 +98,16 @@ def check(graph: Graph, x: np.ndarray[Any, Any]) -> None:
 
 
 def timed(calls: Mapping[str, peers.Call], cores: int, batch: int, rounds: int) -> dict[str, Any]:
-    """Medians of interleaved rounds: ms a row of each peer, and the machine's float32 GFLOP/s."""
+    """Medians of interleaved rounds: ms a row of each peer, and the machine's float32 GFLOP/s.
+
+    Before each timing a call is not counted: the threads of the peer before may still wait for work in a loop.
+    """
     repeats = {name: _repeats(call) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     peaks = []
     for _ in range(rounds):
         for name, call in calls.items():
+            call()
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 call()

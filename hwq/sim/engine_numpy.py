@@ -56,16 +56,23 @@ def run(
 
 
 def _in_order(plan: Plan, chunks: Iterator[dict[str, Array]], workers: int) -> Iterator[dict[str, Array]]:
-    """At most two chunks a worker wait, however many there are; an interrupt drops those not begun."""
+    """The calling thread works too: threads that it only woke would start on its own core.
+
+    Few results wait, however many chunks there are; an interrupt drops those not begun.
+    """
     if workers == 1:
         yield from map(plan.run, chunks)
         return
     waiting: deque[Future[dict[str, Array]]] = deque()
-    pool = _pool(workers, os.getpid())
+    pool = _pool(workers - 1, os.getpid())
     try:
         for chunk in chunks:
-            waiting.append(pool.submit(plan.run, chunk))
-            if len(waiting) > 2 * workers:
+            if sum(not future.done() for future in waiting) < workers - 1:
+                waiting.append(pool.submit(plan.run, chunk))
+            else:
+                waiting.append(Future())
+                waiting[-1].set_result(plan.run(chunk))
+            while waiting and waiting[0].done():
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -27,6 +27,8 @@ from hwq.ops import macs
 MEMORY = "memory"
 _CHECKED_ROWS = 24
 _SHORTEST_S = 0.01
+_PARK_S = 0.2
+"""Until BLAS's threads have stopped waiting for work in a loop."""
 _MEMORY_ROWS = 1000
 
 
@@ -114,6 +116,7 @@ def timed(calls: Mapping[str, peers.Call], cores: int, batch: int, rounds: int) 
             seconds = (time.perf_counter() - start) / repeats[name]
             times[name].append(1000 * seconds / peers.rows_of(name, batch))
         peaks.append(peers.peak_gflops(cores))
+        time.sleep(_PARK_S)
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {"ms_per_row": medians, "peak_gflops": statistics.median(peaks)}
 

@@ -43,6 +43,8 @@ def markdown(result: Mapping[str, Any]) -> str:
             "In this run both engines equalled the reference."
         ),
         "",
+        "![ms a row](bench-sim.svg)",
+        "",
         *_times(result),
         *_targets(result),
         *_notes(result),

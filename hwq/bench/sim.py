@@ -8,7 +8,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def bench(
         jobs = names if only else [*names, worker.MEMORY]
         console = Console(stderr=True)
         shown = track(jobs, "measure", console=console, transient=True, disable=quiet)
-        results = [_measure(name, rounds) for name in shown]
+        results = [_network(name, rounds) for name in shown]
         networks, memory = results[: len(names)], None if only else results[-1]
     result = {"hwq": __version__, **_machine(), "rounds": rounds, "networks": networks, "memory": memory}
     runs.write_record(out / "bench-sim.json", result)
@@ -64,14 +65,38 @@ def bench(
     return result
 
 
-def _measure(name: str, rounds: int) -> dict[str, Any]:
-    """In a fresh process with one BLAS thread, as the engines use."""
-    command = [sys.executable, "-W", "ignore", "-m", "hwq.bench.worker", name, str(rounds)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+def _network(name: str, rounds: int) -> dict[str, Any]:
+    """On one core, and on all."""
+    result = _measure(name, rounds, 1)
+    cores = os.cpu_count() or 1
+    if name != worker.MEMORY and cores > 1:
+        result["settings"] += _measure(name, rounds, cores)["settings"]
+    return result
+
+
+def _measure(name: str, rounds: int, cores: int) -> dict[str, Any]:
+    """In a fresh process that has no more cores, from its first thread on."""
+    command = [sys.executable, "-W", "ignore", "-m", "hwq.bench.worker", name, str(rounds), str(cores)]
+    with _held_to(cores):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     if done.returncode:
         raise CheckFailed(f"measuring {name} failed:\n{done.stderr.strip()[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
+
+
+@contextmanager
+def _held_to(cores: int) -> Iterator[None]:
+    """What is started here inherits it."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One network measured in a process of its own: ``python -m hwq.bench.worker NAME ROUNDS``, JSON to standard output."""
+"""One network in a process of its own: ``python -m hwq.bench.worker NAME ROUNDS CORES``, JSON to standard output."""
 
 from __future__ import annotations
 
@@ -32,19 +32,16 @@ _PARK_S = 0.2
 _MEMORY_ROWS = 1000
 
 
-def measure(name: str, rounds: int) -> dict[str, Any]:
-    """All batch sizes and numbers of cores of one subject."""
+def measure(name: str, rounds: int, cores: int) -> dict[str, Any]:
+    """All batch sizes of one subject; the process may use so many cores."""
     subject = SUBJECTS[name]
     with tempfile.TemporaryDirectory(prefix="hwq-") as scratch:
         models = make(subject, Path(scratch))
         lowering = load(models.qonnx)
-        batches = [1, subject.batch] if subject.single else [subject.batch]
-        settings = [(1, batch) for batch in batches]
-        if (os.cpu_count() or 1) > 1:
-            settings.append((os.cpu_count() or 1, subject.batch))
-        measured = [_setting(subject, models, lowering, cores, batch, rounds) for cores, batch in settings]
+        batches = [1, subject.batch] if subject.single and cores == 1 else [subject.batch]
+        measured = [_setting(subject, models, lowering, cores, batch, rounds) for batch in batches]
         x = _inputs(subject, subject.batch)
-        cpp = peers.emitted(lowering.graph, x) if subject.emitted else None
+        cpp = peers.emitted(lowering.graph, x) if subject.emitted and cores == 1 else None
     return {"model": name, "macs": _macs(lowering.graph), "settings": measured, "emitted": cpp}
 
 
@@ -73,8 +70,6 @@ def _inputs(subject: Subject, rows: int) -> np.ndarray[Any, Any]:
 def _setting(
     subject: Subject, models: Models, lowering: Lowering, cores: int, batch: int, rounds: int
 ) -> dict[str, Any]:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(cores))
     x = _inputs(subject, batch)
     check(lowering.graph, x)
     calls = peers.engines(lowering.graph, x) | peers.executors(lowering, models.qonnx, x)
@@ -151,11 +146,11 @@ def _resident_mib() -> float:
     return peak / 1024 if sys.platform != "darwin" else peak / 2**20
 
 
-def main(name: str, rounds: int) -> None:
+def main(name: str, rounds: int, cores: int) -> None:
     """Measure, and print."""
-    result = measure_memory() if name == MEMORY else measure(name, rounds)
+    result = measure_memory() if name == MEMORY else measure(name, rounds, cores)
     sys.stdout.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

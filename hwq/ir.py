@@ -104,15 +104,22 @@ class Layout:
         size = int(np.prod(self.view, dtype=np.int64))
         return np.asarray(np.arange(size, dtype=np.int64).reshape(self.view).transpose(self.axes).ravel())
 
+    def _in_order(self) -> bool:
+        return self.axes == tuple(range(len(self.axes)))
+
     def to_graph(self, x: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """(N, file shape...) -> (N, `shape`...)."""
         n = len(x)
+        if self._in_order():
+            return np.ascontiguousarray(x).reshape(n, *shape)
         moved = x.reshape(n, *self.view).transpose(0, *(a + 1 for a in self.axes))
         return np.ascontiguousarray(moved).reshape(n, *shape)
 
     def to_file(self, x: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """(N, graph shape...) -> (N, `shape`...)."""
         n = len(x)
+        if self._in_order():
+            return np.ascontiguousarray(x).reshape(n, *shape)
         moved = x.reshape(n, *(self.view[a] for a in self.axes))
         back = np.argsort(self.axes)
         return np.ascontiguousarray(moved.transpose(0, *(int(a) + 1 for a in back))).reshape(n, *shape)

@@ -117,8 +117,13 @@ def _tiled(values: Array, channels: int, dtype: Any) -> Callable[[Array], list[t
 def _compares(table: Levels, kind: Any, number: Any) -> Callable[[Array, Array], None]:
     channels = len(table.thresholds)
     rows = [_tiled(table.thresholds[:, k], channels, number) for k in range(table.count)]
+    thresholds = np.ascontiguousarray(table.thresholds.T).astype(number)
+    codes_of = (table.base + table.step * np.arange(table.count + 1)).astype(kind)
 
     def apply(values: Array, out: Array) -> None:
+        if len(values) == 1:
+            out[0] = codes_of[np.add.reduce(values >= thresholds, axis=0, dtype=np.intp)]
+            return
         met = scratch.get("met", out.shape, np.bool_)
         codes = scratch.get("codes", out.shape, np.uint8)
         if not rows:

@@ -193,15 +193,20 @@ def _compares(quantizer: InputQuantizer, steps: Steps, spread: _Spread, kind: ty
     signs = None if (steps.signs > 0).all() else spread(steps.signs)
 
     def encode(x: Array) -> Array:
-        flat, out = x.reshape(-1), np.full(x.size, first)
+        flat = x.reshape(-1)
+        out: Array = np.empty(x.size, dtype=kind)
         for i in range(0, x.size, spread.block):
             part, codes = flat[i : i + spread.block], out[i : i + spread.block]
             n = len(part)
             if signs is not None:
                 part = part * signs[:n]
+            count = np.zeros(n, dtype=np.uint8)
             for row in rows:
-                met = (part >= row[:n]).view(np.uint8)
-                np.add(codes, met * np.uint8(rise) if rise > 1 else met, out=codes, casting="unsafe")
+                np.add(count, (part >= row[:n]).view(np.uint8), out=count)
+            np.copyto(codes, count, casting="unsafe")
+            if rise > 1:
+                np.multiply(codes, kind(rise), out=codes)
+            np.add(codes, first, out=codes)
         return np.asarray(out.reshape(x.shape))
 
     return encode

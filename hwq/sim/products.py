@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from hwq.ir import IntType, Tensor
 from hwq.ops.conv import Conv
@@ -20,6 +21,8 @@ from hwq.sim.step import Array
 
 _BLOCK_BYTES = 2**20
 """Of what a product reads at once."""
+_DEEP = 64
+"""Multiplications a result that are worth packing strips of one image."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ def dense(params: Dense, source: Tensor, act: Activation) -> Kernel:
     def run(x: Array) -> Array:
         rows = x.reshape(-1, n_in)
         out = np.empty((len(rows), n_out), dtype=act.dtype)
+        if len(rows) == 1:
+            act.requantise(np.dot(rows.astype(packing.dtype), weight), out)
+            return out.reshape(*x.shape[:-1], n_out)
         for i in range(0, len(rows), block):
             part = rows[i : i + block]
             packed = scratch.get("packed", (-(-len(part) // packing.samples), n_in), packing.dtype)
@@ -78,15 +84,25 @@ def conv(params: Conv, source: Tensor, out: Tensor, act: Activation) -> Kernel:
     size = (out.shape[0], out.shape[1])
     patch = kh * kw * per_group * params.groups
     at_once = max(1, _BLOCK_BYTES // (packing.dtype.itemsize * patch * out.shape[1]))
-    strip, images = min(at_once, size[0]), max(1, at_once // size[0])
+    images = max(1, at_once // size[0])
+    top_pad, left, _, right = params.pads
+    deep = kh * kw * per_group >= _DEEP
+    strips = Strips(min(packing.samples, size[0]) if deep else 1, size[0], params)
 
     def run(x: Array) -> Array:
-        y = np.empty((len(x), *size, c_out), dtype=act.dtype)
+        x = spread(x, params.input_dilations)
+        if len(x) > 1 or strips.count == 1:
+            return convolve(x, params.pads, size[0])
+        return strips.join(convolve(strips.split(x, top_pad), (0, left, 0, right), strips.rows))
+
+    def convolve(x: Array, pads: tuple[int, int, int, int], height: int) -> Array:
+        y = np.empty((len(x), height, size[1], c_out), dtype=act.dtype)
+        strip = min(at_once, height)
         for i in range(0, len(x), images * packing.samples):
-            part = spread(x[i : i + images * packing.samples], params.input_dilations)
-            padded, count = _padded(part, params, packing)
-            for top in range(0, size[0], strip):
-                rows = min(strip, size[0] - top)
+            part = x[i : i + images * packing.samples]
+            padded, count = _padded(part, pads, packing)
+            for top in range(0, height, strip):
+                rows = min(strip, height - top)
                 product = scratch.get("product", (len(padded), rows, size[1], c_out), packing.dtype)
                 multiply(padded, top, product)
                 target = y[i : i + len(part), top : top + rows]
@@ -110,9 +126,30 @@ def _finish_images(product: Array, count: int, packing: Packing, act: Activation
             target[...] = codes.reshape(target.shape)
 
 
-def _padded(x: Array, params: Conv, packing: Packing) -> tuple[Array, int]:
+class Strips:
+    """One image as strips of `rows` output rows, so that it fills numbers that hold several samples."""
+
+    def __init__(self, count: int, height: int, params: Conv, multiple: int = 1) -> None:
+        self.rows = -(-height // (count * multiple)) * multiple
+        self.count, self.height = -(-height // self.rows), height
+        self.step = self.rows * params.strides[0]
+        self.reads = (self.rows - 1) * params.strides[0] + (params.kernel[0] - 1) * params.dilations[0] + 1
+
+    def split(self, x: Array, top: int) -> Array:
+        """(1, H, W, channels) -> what each strip reads (count, reads, W, channels), `top` rows of zeros above."""
+        image = np.zeros(((self.count - 1) * self.step + self.reads, *x.shape[2:]), dtype=x.dtype)
+        inside = image[top : top + x.shape[1]]
+        inside[...] = x[0, : len(inside)]
+        return np.moveaxis(sliding_window_view(image, self.reads, axis=0)[:: self.step], -1, 1)
+
+    def join(self, y: Array, height: int | None = None) -> Array:
+        """(count, rows, width, channels) -> (1, height, width, channels)."""
+        return y.reshape(1, -1, *y.shape[2:])[:, : height or self.height]
+
+
+def _padded(x: Array, pads: tuple[int, int, int, int], packing: Packing) -> tuple[Array, int]:
     """Packed images with zeros around them, and how many samples a number holds."""
-    top, left, bottom, right = params.pads
+    top, left, bottom, right = pads
     n, h, w, c = x.shape
     rows = -(-n // packing.samples)
     shape = (rows, h + top + bottom, w + left + right, c)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ def ordered(graph: Graph, kept: frozenset[str]) -> tuple[Node, ...]:
     return tuple(order.values())
 
 
+@cache
 def storage(interval: IntType) -> type[np.signedinteger[Any]] | type[np.unsignedinteger[Any]]:
     """The smallest integer type that holds an interval."""
     for kind in (np.uint8, np.int8, np.int16, np.int32):

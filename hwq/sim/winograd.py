@@ -7,6 +7,8 @@ Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
 from math import ceil
 
 import numpy as np
@@ -16,7 +18,8 @@ from hwq.ops.conv import Conv
 from hwq.rounding import FloatArray
 from hwq.sim.activations import Activation
 from hwq.sim.packing import Packing, best, cost, pack, scratch, unpack
-from hwq.sim.products import Kernel, magnitude
+from hwq.sim.products import Kernel, Strips, magnitude
+from hwq.sim.products import conv as conv_directly
 from hwq.sim.step import Array
 
 _B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
@@ -24,6 +27,7 @@ _G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 """Twice the paper's."""
 _BLOCK_BYTES = 2**21
 _PROOF_ELEMENTS = 2**21
+_FEW_TILES = 16
 _MOVES = 6
 """Elementwise operations cost as many multiplications of a matrix product."""
 
@@ -56,8 +60,34 @@ def conv(
     packing = _packing(params, source.type, result)
     if packing.dtype != np.float32 or _cost(params, out, packing) > usual:
         return None
-    run = _Winograd(params, out, act, packing, pooled=pooled).run
+    kernel = _Winograd(params, out, act, packing, pooled=pooled)
+    one = _one_image(kernel, params, source, out)
+
+    def run(x: Array) -> Array:
+        return one(x) if len(x) == 1 else kernel.run(x)
+
     return Kernel(run, f"Winograd{' and pool' if pooled else ''}, {packing}", result)
+
+
+def _one_image(kernel: _Winograd, params: Conv, source: Tensor, out: Tensor) -> Callable[[Array], Array]:
+    """In strips that share numbers; directly if a product has so few rows that weights cost more than work."""
+    samples, (rows, columns) = kernel.packing.samples, kernel.tiles
+    if rows * columns < _FEW_TILES * samples:
+        direct = conv_directly(params, source, out, kernel.act).run
+        return (lambda x: _largest_of_tiles(direct(x))) if kernel.pooled else direct
+    strips = Strips(min(samples, rows), kernel.height, params, multiple=2)
+    if strips.count == 1:
+        return kernel.run
+    strip = copy(kernel)
+    strip.lay_out(strips.rows, kernel.width, (0, params.pads[1], 0, params.pads[3]))
+    height = kernel.height // 2 if kernel.pooled else kernel.height
+    return lambda x: strips.join(strip.run(strips.split(x, params.pads[0])), height)
+
+
+def _largest_of_tiles(y: Array) -> Array:
+    height, width = y.shape[1] // 2 * 2, y.shape[2] // 2 * 2
+    pairs = np.maximum(y[:, :height:2, :width], y[:, 1:height:2, :width])
+    return np.maximum(pairs[:, :, ::2], pairs[:, :, 1::2])
 
 
 def _cost(params: Conv, out: Tensor, packing: Packing) -> float:
@@ -117,12 +147,17 @@ class _Winograd:
     def __init__(
         self, params: Conv, out: Tensor, act: Activation, packing: Packing, *, pooled: bool = False
     ) -> None:
-        self.pads, self.act, self.packing, self.pooled = params.pads, act, packing, pooled
-        self.height, self.width, self.c_out = out.shape
-        self.tiles = (-(-self.height // 2), -(-self.width // 2))
+        self.act, self.packing, self.pooled = act, packing, pooled
+        self.c_out = out.shape[2]
         self.c_in = params.weight.shape[2]
         u = _transformed(params.weight.astype(np.float32)) / 4
         self.weight = np.ascontiguousarray(u.reshape(16, self.c_in, self.c_out).astype(np.float32))
+        self.lay_out(out.shape[0], out.shape[1], params.pads)
+
+    def lay_out(self, height: int, width: int, pads: tuple[int, int, int, int]) -> None:
+        """For results of another size."""
+        self.height, self.width, self.pads = height, width, pads
+        self.tiles = (-(-height // 2), -(-width // 2))
         tile = 16 * 4 * max(self.c_in, self.c_out)
         at_once = max(1, _BLOCK_BYTES // tile)
         self.strip = min(self.tiles[0], max(1, at_once // self.tiles[1]))

@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import track
+from threadpoolctl import threadpool_info
 
 from hwq import __version__, runs
 from hwq.bench import table, worker
@@ -101,7 +102,14 @@ def _held_to(cores: int) -> Iterator[None]:
 
 def _machine() -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"machine": _cpu(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
+    blas = [b["architecture"] for b in threadpool_info() if b["user_api"] == "blas" and "architecture" in b]
+    return {
+        "machine": _cpu(),
+        "blas": ", ".join(blas) or "unknown",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **versions,
+    }
 
 
 def _cpu() -> str:

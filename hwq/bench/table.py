@@ -36,7 +36,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         "# Simulation speed",
         "",
         (
-            f"`hwq bench sim`, hwq {result['hwq']}, {result['machine']}, {result['cores']} cores, Python "
+            f"`hwq bench sim`, hwq {result['hwq']}, {result['machine']}, {result['cores']} cores, BLAS kernels for "
+            f"{result['blas']}, Python "
             f"{result['python']}, numpy {result['numpy']}, onnxruntime {result['onnxruntime']}, torch "
             f"{result['torch']}, qonnx {result['qonnx']}, Brevitas {result['brevitas']}. Medians of "
             f"{result['rounds']} interleaved rounds. hwq: float32 in, float64 out, input quantiser included. "

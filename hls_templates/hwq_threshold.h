@@ -17,13 +17,13 @@ struct hwq_threshold_config {
     static const int base = 0;
     static const int step = 1;
     // typedef unsigned type for 0..n_steps: count_t
-    // typedef type of T: threshold_t
+    // typedef type of T: thresholds_t
 };
 
 // One element of channel c.
 template <class data_T, class res_T, typename CONFIG_T>
 res_T hwq_threshold_one(const data_T &x, unsigned c,
-                        const typename CONFIG_T::threshold_t t[CONFIG_T::n_chan * CONFIG_T::n_steps]) {
+                        const typename CONFIG_T::thresholds_t t[CONFIG_T::n_chan * CONFIG_T::n_steps]) {
     #pragma HLS INLINE
     typename CONFIG_T::count_t count = 0;
 CountLoop:
@@ -39,7 +39,7 @@ CountLoop:
 // Whole tensor in parallel.
 template <class data_T, class res_T, typename CONFIG_T>
 void hwq_threshold(const data_T data[CONFIG_T::n_in], res_T res[CONFIG_T::n_in],
-                   const typename CONFIG_T::threshold_t t[CONFIG_T::n_chan * CONFIG_T::n_steps]) {
+                   const typename CONFIG_T::thresholds_t t[CONFIG_T::n_chan * CONFIG_T::n_steps]) {
     #pragma HLS ARRAY_PARTITION variable=t complete
     #pragma HLS PIPELINE II=1
 ElementLoop:
@@ -52,7 +52,7 @@ ElementLoop:
 // One pixel a cycle. The output's pixel may be a whole number of input pixels (after an in-place flatten).
 template <class data_T, class res_T, typename CONFIG_T>
 void hwq_threshold(hls::stream<data_T> &data, hls::stream<res_T> &res,
-                   const typename CONFIG_T::threshold_t t[CONFIG_T::n_chan * CONFIG_T::n_steps]) {
+                   const typename CONFIG_T::thresholds_t t[CONFIG_T::n_chan * CONFIG_T::n_steps]) {
     #pragma HLS ARRAY_PARTITION variable=t complete
     static_assert(res_T::size % data_T::size == 0, "output pixel is not a whole number of input pixels");
     res_T out;

@@ -16,12 +16,12 @@ import numpy as np
 
 from hwq.emit.audit import audit_files, audit_model
 from hwq.emit.layers import precision
+from hwq.emit.own import HEADERS, OWN, OwnLayer, constants
 from hwq.emit.plan import Plan, PlannedLayer
 from hwq.errors import CheckFailed
 from hwq.files import data_dir
 from hwq.hardware import HardwareConfig, Strategy
 
-HEADERS = ("hwq_threshold.h", "hwq_requant.h")
 _DEFAULT_TYPE = "fixed<3,3>"
 """Deliberately absurd: a type that was forgotten is noticed."""
 _registered: list[type] = []
@@ -114,13 +114,25 @@ def _layer_config(planned: PlannedLayer, strategy: Strategy, traced: set[str]) -
 
 def _layer_dict(planned: PlannedLayer) -> dict[str, Any]:
     layer = planned.layer
-    content: dict[str, Any] = {"class_name": layer.class_name, "name": planned.name, **layer.attributes}
+    content: dict[str, Any] = {"class_name": layer.class_name, "name": planned.name}
+    if layer.class_name in OWN:
+        content |= {"out_shape": list(layer.shape), "constants": configuration(planned)}
+    else:
+        content |= layer.attributes
     content |= {f"{key}_data": array.astype(np.float64) for key, array in layer.data.items()}
     if layer.matrix:
         content |= {"use_bias": False, "bias_data": None}
     if planned.inputs:
         content |= {"inputs": list(planned.inputs), "outputs": [planned.name]}
     return content
+
+
+def configuration(planned: PlannedLayer) -> list[str]:
+    """The body of the C++ configuration of a layer of our own."""
+    attributes = dict(planned.layer.attributes)
+    if planned.layer.folds:
+        attributes["reuse_factor"] = planned.reuse
+    return constants(planned.layer.class_name, attributes)
 
 
 @contextlib.contextmanager
@@ -177,79 +189,29 @@ def _register(hls4ml: Any) -> None:
     # Its pass "remove_transpose_before_flatten" permutes weights for one order of axes, whichever it is.
     kept = type("HwqReshape", (Reshape,), {"_channels_last_keep_transpose": True})
     hls4ml.model.layers.register_layer(kept.__name__, kept)
-    threshold = _layer_class("HwqThreshold", ("thresholds",))
-    requant = _layer_class("HwqRequant", ("mult", "add"))
-    two_slopes = _layer_class("HwqRequantTwoSlopes", ("mult", "add", "low_mult", "low_add", "pivot"))
     backend = hls4ml.backends.get_backend("Vitis")
-    for cls, body, call in (
-        (threshold, _THRESHOLD_CONFIG, _THRESHOLD_CALL),
-        (requant, _REQUANT_CONFIG, _REQUANT_CALL),
-        (two_slopes, _TWO_SLOPES_CONFIG, _TWO_SLOPES_CALL),
-    ):
-        hls4ml.model.layers.register_layer(cls.__name__, cls)
-        for template in _templates(cls, body, call):
+    for name, own in OWN.items():
+        cls = _layer_class(name, own)
+        hls4ml.model.layers.register_layer(name, cls)
+        for template in _templates(cls, own):
             backend.register_template(template)
         _registered.append(cls)
 
 
-def _layer_class(name: str, weights: tuple[str, ...]) -> type:
-    from hls4ml.model.attributes import Attribute, TypeAttribute, WeightAttribute
+def _layer_class(name: str, own: OwnLayer) -> type:
+    from hls4ml.model.attributes import TypeAttribute, WeightAttribute
     from hls4ml.model.layers import Layer
 
     def initialize(self: Any) -> None:
-        self.add_output_variable(list(self.get_input_variable().shape))
-        for weight in weights:
-            self.add_weights_variable(name=weight, var_name=f"{weight}{{index}}")
+        self.add_output_variable(self.get_attr("out_shape"))
+        for array in own.arrays:
+            self.add_weights_variable(name=array, var_name=f"{array}{{index}}")
 
-    attributes = [Attribute("n_in"), Attribute("n_chan")]
-    attributes += [WeightAttribute(w) for w in weights] + [TypeAttribute(w) for w in weights]
+    attributes = [WeightAttribute(a) for a in own.arrays] + [TypeAttribute(a) for a in own.arrays]
     return type(name, (Layer,), {"_expected_attributes": attributes, "initialize": initialize})
 
 
-_THRESHOLD_CONFIG = """struct config{index} : nnet::hwq_threshold_config {{
-    static const unsigned n_in = {n_in};
-    static const unsigned n_chan = {n_chan};
-    static const unsigned n_steps = {n_steps};
-    static const int base = {base};
-    static const int step = {step};
-    typedef ap_uint<{count_bits}> count_t;
-    typedef {thresholds_t.name} threshold_t;
-}};
-"""
-_THRESHOLD_CALL = (
-    "nnet::hwq_threshold<{input_t}, {output_t}, {config}>({input}, {output}, {weight_thresholds});",
-    "nnet_utils/hwq_threshold.h",
-)
-_REQUANT_CONFIG = """struct config{index} : nnet::hwq_requant_config {{
-    static const unsigned n_in = {n_in};
-    static const unsigned n_chan = {n_chan};
-    static const unsigned shift = {shift};
-    static const bool half_even = {half_even};
-    static const long long lo = {lo}LL;
-    static const long long hi = {hi}LL;
-    typedef {mult_t.name} mult_t;
-    typedef {add_t.name} add_t;
-    typedef ap_int<{wide_bits}> wide_t;
-}};
-"""
-_REQUANT_CALL = (
-    "nnet::hwq_requant<{input_t}, {output_t}, {config}>({input}, {output}, {weight_mult}, {weight_add});",
-    "nnet_utils/hwq_requant.h",
-)
-_TWO_SLOPES_CONFIG = _REQUANT_CONFIG.replace(
-    "    typedef ap_int<",
-    """    typedef {low_mult_t.name} low_mult_t;
-    typedef {low_add_t.name} low_add_t;
-    typedef {pivot_t.name} pivot_t;
-    typedef ap_int<""",
-)
-_TWO_SLOPES_CALL = (
-    _REQUANT_CALL[0].replace(");", ", {weight_low_mult}, {weight_low_add}, {weight_pivot});"),
-    "nnet_utils/hwq_requant.h",
-)
-
-
-def _templates(cls: type, body: str, call: tuple[str, str]) -> tuple[type, type]:
+def _templates(cls: type, own: OwnLayer) -> tuple[type, type]:
     from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
 
     class Config(LayerConfigTemplate):  # type: ignore[misc]
@@ -257,14 +219,21 @@ def _templates(cls: type, body: str, call: tuple[str, str]) -> tuple[type, type]
             super().__init__(cls)
 
         def format(self, node: Any) -> str:
-            return body.format(**self._default_config_params(node))
+            params = self._default_config_params(node)
+            body = "".join(f"    {line}\n" for line in node.get_attr("constants")).format(**params)
+            return f"struct config{node.index} : nnet::{own.function}_config {{\n{body}}};\n"
 
     class Call(FunctionCallTemplate):  # type: ignore[misc]
         def __init__(self) -> None:
-            super().__init__(cls, include_header=[call[1]])
+            super().__init__(cls, include_header=[f"nnet_utils/{own.header}.h"])
 
         def format(self, node: Any) -> str:
-            weights = {f"weight_{key}": node.get_weights(key).name for key in node.weights}
-            return call[0].format(**self._default_function_params(node), **weights)
+            tensors = [node.get_input_variable(name) for name in node.inputs]
+            tensors.append(node.get_output_variable())
+            types = [t.type.name for t in tensors]
+            arguments = [t.name for t in tensors] + [node.get_weights(a).name for a in own.arrays]
+            return (
+                f"nnet::{own.function}<{', '.join(types)}, config{node.index}>({', '.join(arguments)});"
+            )
 
     return Config, Call

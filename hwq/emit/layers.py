@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,11 @@ from hwq.ir import IntType, Tensor
 from hwq.rounding import IntArray
 
 
+_AXES = 4
+PREVIOUS = -1
+"""In `HlsLayer.reads`; for a node's first layer it is the node's first input."""
+
+
 @dataclass(frozen=True)
 class Site:
     """Where a node stands: all that an emission hook may know besides the node's parameters.
@@ -20,7 +26,7 @@ class Site:
     Attributes:
         node: The node's name in the user's model, for errors.
         op: Its op.
-        input: The tensor it reads.
+        inputs: The tensors it reads.
         output: The tensor it makes.
         stream: io_stream, else io_parallel.
         resource: Strategy Resource, else Latency.
@@ -28,10 +34,15 @@ class Site:
 
     node: str
     op: str
-    input: Tensor
+    inputs: tuple[Tensor, ...]
     output: Tensor
     stream: bool
     resource: bool
+
+    @property
+    def input(self) -> Tensor:
+        """The first, or only, tensor it reads."""
+        return self.inputs[0]
 
     def refuse(self, reason: str, cure: str) -> UnsupportedModel:
         """The error to raise for what hls4ml cannot build exactly."""
@@ -48,8 +59,9 @@ class HlsLayer:
         shape: Of its output, without batch, channels last.
         types: Precision key (``result``, ``accum``, ``weight`` ...) -> integers it must hold.
         data: Weight name -> integers; its type is ``types[name]``.
-        matrix: Whether reuse factor and strategy apply.
+        matrix: Whether hls4ml's reuse factor and strategy apply.
         suffix: Tells the layers of one node apart; the last layer of a node has none.
+        reads: What it reads: numbers of the node's inputs, or `PREVIOUS`, the layer before it in the node.
     """
 
     class_name: str
@@ -59,6 +71,12 @@ class HlsLayer:
     data: Mapping[str, IntArray] = field(default_factory=dict)
     matrix: bool = False
     suffix: str = ""
+    reads: tuple[int, ...] = (PREVIOUS,)
+
+    @property
+    def folds(self) -> bool:
+        """Whether a reuse factor applies."""
+        return self.matrix or self.class_name == "HwqDepthwise"
 
 
 def precision(kind: IntType) -> str:
@@ -116,3 +134,60 @@ def reshape_layer(shape: tuple[int, ...], site: Site, suffix: str = "") -> HlsLa
     """The same words under another shape."""
     types = {"result": site.output.type}
     return HlsLayer("HwqReshape", {"target_shape": list(shape)}, shape, types, suffix=suffix)
+
+
+def own_layer(  # noqa: PLR0913
+    class_name: str,
+    attributes: Mapping[str, Any],
+    site: Site,
+    *,
+    data: Mapping[str, IntArray] | None = None,
+    reads: tuple[int, ...] = (PREVIOUS,),
+    output: Tensor | None = None,
+    suffix: str = "",
+) -> HlsLayer:
+    """A layer of `hls_templates/`: `attributes` are the constants of its C++ configuration, `data` its arrays.
+
+    Args:
+        class_name: A name of `hwq.emit.own.OWN`.
+        attributes: Integers, booleans, and intervals, which become types.
+        site: Where its node stands.
+        data: Integers by the names of `OWN`.
+        reads: As `HlsLayer.reads`.
+        output: What it makes, if not the node's output.
+        suffix: As `HlsLayer.suffix`.
+    """
+    out = output or site.output
+    arrays = data or {}
+    types = {"result": out.type} | {name: interval_of(array) for name, array in arrays.items()}
+    return HlsLayer(class_name, attributes, out.shape, types, arrays, suffix=suffix, reads=reads)
+
+
+def axes_of(shape: tuple[int, ...], site: Site) -> tuple[int, int, int, int]:
+    """A shape as four axes, leading ones of size one.
+
+    Raises:
+        UnsupportedModel: For more than four axes.
+    """
+    if len(shape) > _AXES:
+        raise site.refuse(f"a tensor of {len(shape)} axes; {_AXES} can be built", "merge axes with a reshape")
+    padded = (1,) * (_AXES - len(shape)) + shape
+    return padded[0], padded[1], padded[2], padded[3]
+
+
+def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a contiguous tensor, in elements; 0 for axes of size one.
+
+    >>> strides_of((2, 1, 3))
+    (3, 0, 1)
+    """
+    return tuple(prod(shape[i + 1 :]) if size > 1 else 0 for i, size in enumerate(shape))
+
+
+def numbered(prefix: str, values: Sequence[int]) -> dict[str, int]:
+    """Attributes of one C++ name with the numbers 0, 1, ...
+
+    >>> numbered("size", (2, 3))
+    {'size0': 2, 'size1': 3}
+    """
+    return {f"{prefix}{i}": int(v) for i, v in enumerate(values)}

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from hwq.emit.layers import HlsLayer, Site
+from hwq.emit.layers import PREVIOUS, HlsLayer, Site
+from hwq.emit.own import OWN
 from hwq.errors import InputError, UnsupportedModel
 from hwq.hardware import HardwareConfig, Io, Strategy
-from hwq.ir import Graph, Node
+from hwq.ir import Graph, Node, Tensor
 from hwq.ops import OPS
 from hwq.ops.reshape import Reshape
 from hwq.ops.transpose import Transpose
@@ -181,28 +182,48 @@ def _layers_of(
     site = Site(
         node=node.name,
         op=node.op,
-        input=graph.tensors[node.inputs[0]],
+        inputs=tuple(graph.tensors[t] for t in node.inputs),
         output=graph.tensors[node.output],
         stream=config.io is Io.STREAM,
         resource=config.strategy is Strategy.RESOURCE,
     )
-    emit = OPS[node.op].emit
-    if emit is None:
-        raise site.refuse(
-            "has no HLS layer yet",
-            "it can be simulated and verified; the README lists the operations that can be generated",
-        )
     planned: list[PlannedLayer] = []
-    inputs = tuple(makers[t] for t in node.inputs)
-    for layer in emit(node.params, site):
+    inputs = [makers[t] for t in node.inputs]
+
+    def add(layer: HlsLayer, reads: tuple[str, ...]) -> str:
         name = "_".join(filter(None, (f"l{index}", identifier(node.name), layer.suffix)))
         tensor = None if layer.suffix else node.output
-        reuse = config.reuse_of(node) if layer.matrix else 1
-        planned.append(PlannedLayer(name, node, tensor, inputs, layer, reuse))
-        inputs = (name,)
+        reuse = config.reuse_of(node) if layer.folds else 1
+        planned.append(PlannedLayer(name, node, tensor, reads, layer, reuse))
+        return name
+
+    previous = inputs[0]
+    for layer in OPS[node.op].emit(node.params, site):
+        if site.stream and layer.class_name in OWN and OWN[layer.class_name].whole_pixels:
+            for i in {max(i, 0) for i in layer.reads if i != PREVIOUS or not planned}:
+                if _is_flattened(graph, node.inputs[i]):
+                    inputs[i] = add(_packed(graph.tensors[node.inputs[i]], i), (inputs[i],))
+                    previous = inputs[0]
+        previous = add(layer, tuple(previous if i == PREVIOUS else inputs[i] for i in layer.reads))
     _check_output(site, planned[-1].layer)
     _check_reuse(site, planned[-1])
     return planned
+
+
+def _is_flattened(graph: Graph, tensor: str) -> bool:
+    """Whether a stream still has the pixels that it had before it was flattened in place."""
+    maker = graph.producer(tensor)
+    if maker is None or not is_reshape(graph, maker) or len(graph.tensors[tensor].shape) > 1:
+        return False
+    source = graph.tensors[maker.inputs[0]].shape
+    return source[-1] < prod(source) or _is_flattened(graph, maker.inputs[0])
+
+
+def _packed(tensor: Tensor, index: int) -> HlsLayer:
+    """A flattened stream as one pixel."""
+    shape = (1, *tensor.shape)
+    attributes = {"target_shape": list(shape)}
+    return HlsLayer("HwqReshape", attributes, shape, {"result": tensor.type}, suffix=f"pack{index}")
 
 
 def _check_reuse(site: Site, planned: PlannedLayer) -> None:

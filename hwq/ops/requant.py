@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from hwq.cost.laws.requant import cost
-from hwq.emit.layers import HlsLayer, Site, interval_of
+from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray, saturate, shift_floor, shift_half_even
@@ -126,11 +126,10 @@ def emit(params: Requant, site: Site) -> tuple[HlsLayer, ...]:
         "half_even": params.half_even,
         "lo": params.lo,
         "hi": params.hi,
-        "wide_bits": intermediate(params, site.input.type).bits,
+        "wide_t": intermediate(params, site.input.type),
     }
-    types = {"result": site.output.type} | {name: interval_of(array) for name, array in data.items()}
     name = "HwqRequant" if params.low is None else "HwqRequantTwoSlopes"
-    return (HlsLayer(name, attributes, site.output.shape, types, data),)
+    return (own_layer(name, attributes, site, data=data),)
 
 
 SPEC = OpSpec(

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from hwq.cost.laws.threshold import cost
-from hwq.emit.layers import HlsLayer, Site, interval_of
+from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -55,10 +55,9 @@ def emit(params: Threshold, site: Site) -> tuple[HlsLayer, ...]:
         "n_steps": steps,
         "base": params.base,
         "step": params.step,
-        "count_bits": steps.bit_length(),
+        "count_t": IntType(0, steps),
     }
-    types = {"result": site.output.type, "thresholds": interval_of(table)}
-    return (HlsLayer("HwqThreshold", attributes, site.output.shape, types, {"thresholds": table}),)
+    return (own_layer("HwqThreshold", attributes, site, data={"thresholds": table}),)
 
 
 SPEC = OpSpec(

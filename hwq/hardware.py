@@ -9,7 +9,7 @@ from enum import Enum
 from hwq.boards import Board
 from hwq.errors import InputError
 from hwq.ir import Graph, Node
-from hwq.ops.conv import Conv
+from hwq.ops.conv import Conv, is_depthwise
 from hwq.ops.dense import Dense
 
 
@@ -55,12 +55,18 @@ class HardwareConfig:
 
 
 def matrix_shape(node: Node) -> tuple[int, int] | None:
-    """(n_in, n_out) of the matrix product that a dense or conv node does at each position."""
+    """(n_in, n_out) of the matrix product that a dense or conv node does at each position, as it is built.
+
+    Groups and dilation are built with zeros; a depthwise convolution is one product a channel.
+    """
     if isinstance(node.params, Dense):
         return node.params.weight.shape[0], node.params.weight.shape[1]
     if isinstance(node.params, Conv):
-        kh, kw, c_in, c_out = node.params.weight.shape
-        return kh * kw * c_in, c_out
+        (kh, kw), (dh, dw) = node.params.kernel, node.params.dilations
+        per_group, c_out = node.params.weight.shape[2:]
+        if is_depthwise(node.params):
+            return kh * kw, c_out
+        return ((kh - 1) * dh + 1) * ((kw - 1) * dw + 1) * per_group * node.params.groups, c_out
     return None
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from hwq.emit.layers import interval_of
-from hwq.emit.plan import Plan, PlannedLayer
+from hwq.emit.own import OWN
+from hwq.emit.plan import Plan, PlannedLayer, configuration
 from hwq.hardware import Strategy
 from hwq.ir import IntType
 from hwq.rounding import IntArray
@@ -69,7 +70,10 @@ def _layer_set(plan: Plan, nodes: dict[str, Any]) -> list[str]:
 def _layer(plan: Plan, planned: PlannedLayer, node: Any) -> list[str]:
     where = f"layer '{planned.name}'"
     layer = planned.layer
-    findings = [f"{where}: {text}" for text in (*_types(planned, node), *_weights(plan, planned, node))]
+    findings = [
+        f"{where}: {text}"
+        for text in (*_types(planned, node), *_weights(plan, planned, node), *_inputs(planned, node))
+    ]
     if node.class_name not in _SAME_CLASS.get(layer.class_name, {layer.class_name}):
         findings.append(f"{where}: became a {node.class_name}")
     shape = tuple(node.get_output_variable().shape)
@@ -82,6 +86,19 @@ def _layer(plan: Plan, planned: PlannedLayer, node: Any) -> list[str]:
     if layer.matrix:
         findings += _reuse(where, plan, planned, node)
     return findings
+
+
+def _inputs(planned: PlannedLayer, node: Any) -> list[str]:
+    """By name, through the copies that hls4ml makes of streams."""
+    held = [_original(node, name) for name in node.inputs] if planned.inputs else []
+    return [] if held == list(planned.inputs) else [f"reads {held}, asked {list(planned.inputs)}"]
+
+
+def _original(node: Any, name: str) -> str:
+    """The layer of our plan that an input comes from."""
+    if name == f"zp2d_{node.name}":
+        name = node.model.graph[name].inputs[0]
+    return re.sub(r"_cpy\d+$", "", name).removeprefix("repack_")
 
 
 def _n_in(where: str, declared: int, node: Any) -> list[str]:
@@ -235,8 +252,14 @@ def _written_call(planned: PlannedLayer, node: Any, parameters: str, top: str) -
     findings = []
     if node.get_attr("function_cpp") and f"// {node.name}\n" not in top:
         findings.append("has no call")
+    struct = re.search(rf"struct config{node.index} .*?\n}};", parameters, re.DOTALL)
+    if planned.layer.class_name in OWN:
+        types = {f"{name}_t": weight.type for name, weight in node.weights.items()}
+        asked = [line.format(**types) for line in configuration(planned)]
+        held = struct.group(0).splitlines()[1:-1] if struct else []
+        if [line.strip() for line in held] != asked:
+            findings.append(f"configuration {held}, asked {asked}")
     if planned.layer.matrix:
-        struct = re.search(rf"struct config{node.index} .*?\n}};", parameters, re.DOTALL)
         reuse = re.search(r"reuse_factor = (\d+);", struct.group(0)) if struct else None
         if reuse is None or int(reuse.group(1)) != planned.reuse:
             findings.append(f"reuse factor {reuse and reuse.group(1)}, asked {planned.reuse}")

@@ -16,8 +16,8 @@ import numpy as np
 
 from hwq.emit.audit import audit_files, audit_model
 from hwq.emit.layers import precision
-from hwq.emit.own import HEADERS, OWN, OwnLayer, constants
-from hwq.emit.plan import Plan, PlannedLayer
+from hwq.emit.own import HEADERS, OWN, OwnLayer
+from hwq.emit.plan import Plan, PlannedLayer, configuration
 from hwq.errors import CheckFailed
 from hwq.files import data_dir
 from hwq.hardware import HardwareConfig, Strategy
@@ -127,14 +127,6 @@ def _layer_dict(planned: PlannedLayer) -> dict[str, Any]:
     return content
 
 
-def configuration(planned: PlannedLayer) -> list[str]:
-    """The body of the C++ configuration of a layer of our own."""
-    attributes = dict(planned.layer.attributes)
-    if planned.layer.folds:
-        attributes["reuse_factor"] = planned.reuse
-    return constants(planned.layer.class_name, attributes)
-
-
 @contextlib.contextmanager
 def _watched() -> Iterator[io.StringIO]:
     """Catch what hls4ml prints, and its Python warnings."""
@@ -232,8 +224,6 @@ def _templates(cls: type, own: OwnLayer) -> tuple[type, type]:
             tensors.append(node.get_output_variable())
             types = [t.type.name for t in tensors]
             arguments = [t.name for t in tensors] + [node.get_weights(a).name for a in own.arrays]
-            return (
-                f"nnet::{own.function}<{', '.join(types)}, config{node.index}>({', '.join(arguments)});"
-            )
+            return f"nnet::{own.function}<{', '.join(types)}, config{node.index}>({', '.join(arguments)});"
 
     return Config, Call

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from hwq.errors import UnsupportedModel
 from hwq.ir import IntType, Tensor
 from hwq.rounding import IntArray
-
 
 _AXES = 4
 PREVIOUS = -1
@@ -47,6 +46,19 @@ class Site:
     def refuse(self, reason: str, cure: str) -> UnsupportedModel:
         """The error to raise for what hls4ml cannot build exactly."""
         return UnsupportedModel(self.node, self.op, reason, cure)
+
+
+class Windowed(Protocol):
+    """Parameters of an op that moves a window over an image; pairs are (height, width)."""
+
+    @property
+    def kernel(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def strides(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def dilations(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def pads(self) -> tuple[int, int, int, int]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,7 @@ def reshape_layer(shape: tuple[int, ...], site: Site, suffix: str = "") -> HlsLa
     return HlsLayer("HwqReshape", {"target_shape": list(shape)}, shape, types, suffix=suffix)
 
 
-def own_layer(  # noqa: PLR0913
+def own_layer(
     class_name: str,
     attributes: Mapping[str, Any],
     site: Site,
@@ -191,3 +203,15 @@ def numbered(prefix: str, values: Sequence[int]) -> dict[str, int]:
     {'size0': 2, 'size1': 3}
     """
     return {f"{prefix}{i}": int(v) for i, v in enumerate(values)}
+
+
+def window_attributes(params: Windowed, site: Site) -> dict[str, Any]:
+    """The constants that windowed layers of our own share."""
+    names = ("in_height", "in_width", "n_chan", "out_height", "out_width")
+    pairs = {"kernel": params.kernel, "stride": params.strides, "dilation": params.dilations}
+    attributes = dict(zip(names, (*site.input.shape, *site.output.shape[:2]), strict=True))
+    for name, (height, width) in pairs.items():
+        attributes |= {f"{name}_height": height, f"{name}_width": width}
+    return attributes | dict(
+        zip(("pad_top", "pad_left", "pad_bottom", "pad_right"), params.pads, strict=True)
+    )

@@ -41,6 +41,7 @@ OWN: dict[str, OwnLayer] = {
     "HwqMatmul": OwnLayer("hwq_matmul", "hwq_matmul", inputs=2),
     "HwqSlice": OwnLayer("hwq_slice", "hwq_slice"),
     "HwqPad": OwnLayer("hwq_pad", "hwq_pad"),
+    "HwqTranspose": OwnLayer("hwq_transpose", "hwq_transpose"),
     "HwqUpsample": OwnLayer("hwq_upsample", "hwq_upsample"),
     "HwqDepthToSpace": OwnLayer("hwq_depth_to_space", "hwq_depth_to_space"),
     "HwqGlobalSum": OwnLayer("hwq_global_sum", "hwq_global_sum"),

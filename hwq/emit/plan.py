@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from hwq.emit.layers import PREVIOUS, HlsLayer, Site
-from hwq.emit.own import OWN
+from hwq.emit.own import OWN, constants
 from hwq.errors import InputError, UnsupportedModel
 from hwq.hardware import HardwareConfig, Io, Strategy
 from hwq.ir import Graph, Node, Tensor
@@ -67,6 +67,14 @@ class Plan:
             for p in self.layers
             if p.node is not None and p.tensor is not None and p.layer.class_name != "HwqReshape"
         ]
+
+
+def configuration(planned: PlannedLayer) -> list[str]:
+    """The body of the C++ configuration of a layer of our own; hls4ml fills in ``{...}``."""
+    attributes = dict(planned.layer.attributes)
+    if planned.layer.folds:
+        attributes["reuse_factor"] = planned.reuse
+    return constants(planned.layer.class_name, attributes)
 
 
 def identifier(text: str, limit: int = 32) -> str:
@@ -243,5 +251,6 @@ def _check_output(site: Site, layer: HlsLayer) -> None:
     """A hook that declares another shape, or a type other than the proven one, is a bug of hwq."""
     proven = site.output
     wrong = [kind for key, kind in layer.types.items() if key in ("result", "accum") and kind != proven.type]
-    if wrong or layer.shape != proven.shape:
+    same = layer.shape[-1] == proven.shape[-1] and prod(layer.shape) == prod(proven.shape)
+    if wrong or not same:
         raise AssertionError(f"the emission of {site.op} declares {wrong} {layer.shape}, proven is {proven}")

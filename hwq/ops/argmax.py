@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -24,4 +26,10 @@ def run(_params: ArgMax, x: IntArray) -> IntArray:
     return np.asarray(x.argmax(axis=-1, keepdims=True), dtype=np.int64)
 
 
-SPEC = OpSpec("argmax", ArgMax, infer, run, no_macs, source="ONNX ArgMax, select_last_index = 0")
+def emit(_params: ArgMax, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer: a chain of comparisons."""
+    shape = site.input.shape
+    return (own_layer("HwqArgmax", {"n_in": prod(shape), "n_chan": shape[-1]}, site),)
+
+
+SPEC = OpSpec("argmax", ArgMax, infer, run, no_macs, emit=emit, source="ONNX ArgMax, select_last_index = 0")

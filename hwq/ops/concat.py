@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from hwq.emit.layers import PREVIOUS, HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
+from hwq.ops import slice as slice_op
 from hwq.ops.spec import OpSpec, bounded, no_macs
 from hwq.rounding import IntArray
 
@@ -30,4 +33,26 @@ def run(params: Concat, *tensors: IntArray) -> IntArray:
     return np.concatenate(tensors, axis=params.axis + 1)
 
 
-SPEC = OpSpec("concat", Concat, infer, run, no_macs, source="ONNX Concat", arity=None)
+def emit(params: Concat, site: Site) -> tuple[HlsLayer, ...]:
+    """Two tensors at a time; one alone is copied."""
+    tensors, axis = site.inputs, params.axis
+    if len(tensors) == 1:
+        return slice_op.emit(slice_op.Slice(axis, 0, tensors[0].shape[axis]), site)
+    layers: list[HlsLayer] = []
+    for k in range(1, len(tensors)):
+        final = k == len(tensors) - 1
+        out = site.output if final else Tensor(f"part{k}", *infer(params, *tensors[: k + 1]))
+        shape = tensors[k].shape
+        attributes = {
+            "outer": prod(shape[:axis]),
+            "first_inner": (out.shape[axis] - shape[axis]) * prod(shape[axis + 1 :]),
+            "second_inner": prod(shape[axis:]),
+            "last": axis == len(shape) - 1,
+        }
+        reads = (PREVIOUS if layers else 0, k)
+        suffix = "" if final else f"part{k}"
+        layers.append(own_layer("HwqConcat", attributes, site, reads=reads, output=out, suffix=suffix))
+    return tuple(layers)
+
+
+SPEC = OpSpec("concat", Concat, infer, run, no_macs, emit=emit, source="ONNX Concat", arity=None)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from hwq.cost.laws.conv import cost
-from hwq.emit.layers import HlsLayer, Site, conv2d
+from hwq.emit.layers import HlsLayer, Site, conv2d, own_layer, window_attributes
 from hwq.ir import IntType, Tensor
+from hwq.ops.pad import pad_layer
 from hwq.ops.spec import OpSpec, bounded, product_bounds, union
 from hwq.ops.window import Pads, Pair, out_size, spread, spread_size, windows
 from hwq.rounding import IntArray
@@ -86,17 +87,43 @@ def macs(params: Conv, out: Tensor, *_inputs: Tensor) -> int:
     return -(-out.shape[0] * out.shape[1] * params.weight.size // prod(params.input_dilations))
 
 
+def is_depthwise(params: Conv) -> bool:
+    """Whether each output channel reads the input channel of its own number alone."""
+    per_group, c_out = params.weight.shape[2:]
+    return params.groups > 1 and per_group == 1 and c_out == params.groups
+
+
+def plain_weight(params: Conv) -> IntArray:
+    """The weights of the same convolution without dilation and groups: with zeros (kernel_h, kernel_w, c_in, c_out)."""
+    (kh, kw), (dh, dw), groups = params.kernel, params.dilations, params.groups
+    per_group, c_out = params.weight.shape[2:]
+    plain = np.zeros(((kh - 1) * dh + 1, (kw - 1) * dw + 1, per_group * groups, c_out), dtype=np.int64)
+    share = c_out // groups
+    for g in range(groups):
+        channels, filters = slice(g * per_group, (g + 1) * per_group), slice(g * share, (g + 1) * share)
+        plain[::dh, ::dw, channels, filters] = params.weight[..., filters]
+    return plain
+
+
 def emit(params: Conv, site: Site) -> tuple[HlsLayer, ...]:
-    """One Conv2D; hls4ml pads with zeros itself."""
-    if params.groups != 1:
-        raise site.refuse(f"{params.groups} groups; only 1 can be built so far", "use groups=1")
-    if params.dilations != (1, 1):
-        raise site.refuse(f"dilation {params.dilations}; hls4ml builds only 1", "use a larger plain kernel")
-    if params.input_dilations != (1, 1):
-        raise site.refuse(
-            "a transposed convolution has no HLS layer yet", "use an upsampling and a plain convolution"
-        )
-    return (conv2d(params.weight, params.strides, params.pads, site),)
+    """A Conv2D, which pads with zeros itself, or our depthwise layer; transposed ones read a spread-out tensor."""
+    if params.input_dilations == (1, 1):
+        return (_convolution(params, site, params.pads),)
+    h, w, c = site.input.shape
+    height, width = spread_size((h, w), params.input_dilations)
+    top, left, bottom, right = params.pads
+    kind = IntType(min(site.input.type.lo, 0), max(site.input.type.hi, 0))
+    spaced = Tensor("spaced", (height + top + bottom, width + left + right, c), kind)
+    every = (1, *params.input_dilations, 1)
+    first = pad_layer(site, spaced, (0, top, left, 0), every=every, suffix="spread")
+    return first, _convolution(params, replace(site, inputs=(spaced,)), (0, 0, 0, 0))
+
+
+def _convolution(params: Conv, site: Site, pads: Pads) -> HlsLayer:
+    if is_depthwise(params):
+        attributes = window_attributes(replace(params, pads=pads), site)
+        return own_layer("HwqDepthwise", attributes, site, data={"weights": params.weight[:, :, 0]})
+    return conv2d(plain_weight(params), params.strides, pads, site)
 
 
 SPEC = OpSpec("conv", Conv, infer, run, macs, emit=emit, cost=cost, source="ONNX Conv")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 from hwq.cost.laws.dense import cost
-from hwq.emit.layers import HlsLayer, Site, conv2d, matrix_layer
+from hwq.emit.layers import HlsLayer, Site, conv2d, matrix_layer, reshape_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, product_bounds, union
 from hwq.rounding import IntArray
@@ -37,14 +38,21 @@ def macs(params: Dense, out: Tensor, *_inputs: Tensor) -> int:
 
 
 def emit(params: Dense, site: Site) -> tuple[HlsLayer, ...]:
-    """On an image, a 1x1 convolution."""
+    """On several vectors, a 1x1 convolution of the image that they make."""
     n_in, n_out = params.weight.shape
-    rank = len(site.input.shape)
-    if rank == 3:
-        return (conv2d(params.weight[None, None], (1, 1), (0, 0, 0, 0), site),)
-    if rank != 1:
-        raise site.refuse(f"reads a tensor of shape {site.input.shape}", "flatten it, or make it (H, W, C)")
-    return (matrix_layer("Dense", {"n_in": n_in, "n_out": n_out}, params.weight, site),)
+    shape = site.input.shape
+    if len(shape) == 1:
+        return (matrix_layer("Dense", {"n_in": n_in, "n_out": n_out}, params.weight, site),)
+    image = shape if len(shape) == 3 else (1, prod(shape[:-1]), n_in)
+    inner = replace(
+        site,
+        inputs=(replace(site.input, shape=image),),
+        output=replace(site.output, shape=(*image[:2], n_out)),
+    )
+    product = conv2d(params.weight[None, None], (1, 1), (0, 0, 0, 0), inner)
+    if len(shape) == 3:
+        return (product,)
+    return (reshape_layer(image, replace(site, output=site.input), suffix="in"), product)
 
 
 SPEC = OpSpec("dense", Dense, infer, run, macs, emit=emit, cost=cost, source="ONNX MatMul, Gemm")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -42,4 +43,17 @@ def run(params: DepthToSpace, x: IntArray) -> IntArray:
     return np.ascontiguousarray(moved).reshape(n, h * b, w * b, rest)
 
 
-SPEC = OpSpec("depth_to_space", DepthToSpace, infer, run, no_macs, source="ONNX DepthToSpace")
+def emit(params: DepthToSpace, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer: a stream keeps one row."""
+    h, w, _ = site.input.shape
+    attributes = {
+        "height": h,
+        "width": w,
+        "block": params.block,
+        "depth": site.output.shape[2],
+        "dcr": params.mode == "DCR",
+    }
+    return (own_layer("HwqDepthToSpace", attributes, site),)
+
+
+SPEC = OpSpec("depth_to_space", DepthToSpace, infer, run, no_macs, emit=emit, source="ONNX DepthToSpace")

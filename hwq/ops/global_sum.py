@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, axes_of, numbered, own_layer, strides_of
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, narrow, no_macs
 from hwq.rounding import IntArray
@@ -32,6 +33,23 @@ def run(params: GlobalSum, x: IntArray) -> IntArray:
     return np.asarray(x.sum(axis=tuple(a + 1 for a in params.axes), keepdims=True))
 
 
+def emit(_params: GlobalSum, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer: a register for each element of the result."""
+    out = axes_of(site.output.shape, site)
+    attributes = {
+        **numbered("size", axes_of(site.input.shape, site)),
+        **numbered("stride", strides_of(out)),
+        "n_out": prod(out),
+    }
+    return (own_layer("HwqGlobalSum", attributes, site),)
+
+
 SPEC = OpSpec(
-    "global_sum", GlobalSum, infer, run, no_macs, source="ONNX GlobalAveragePool, ReduceMean, ReduceSum"
+    "global_sum",
+    GlobalSum,
+    infer,
+    run,
+    no_macs,
+    emit=emit,
+    source="ONNX GlobalAveragePool, ReduceMean, ReduceSum",
 )

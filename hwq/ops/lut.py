@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, narrow, no_macs
 from hwq.rounding import IntArray
@@ -50,4 +52,31 @@ def run(params: Lut, x: IntArray) -> IntArray:
     return out
 
 
-SPEC = OpSpec("lut", Lut, infer, run, no_macs, source="a finite function by its constant pieces")
+_MAX_ENTRIES = 1024
+"""Longer tables are built as comparisons with their breaks."""
+
+
+def emit(params: Lut, site: Site) -> tuple[HlsLayer, ...]:
+    """A table where the input takes few values, else its constant pieces."""
+    interval = site.input.type
+    rows = max(len(params.breaks), len(params.values))
+    attributes = {"n_in": prod(site.input.shape), "n_chan": rows}
+    entries = interval.hi - interval.lo + 1
+    if entries <= _MAX_ENTRIES:
+        domain = np.arange(interval.lo, interval.hi + 1)[None, :, None]
+        table = run(params, np.broadcast_to(domain, (1, entries, rows)))[0].T
+        attributes |= {"n_entries": entries, "lo": interval.lo}
+        index = {"index_t": IntType(0, entries - 1)}
+        return (own_layer("HwqTable", attributes | index, site, data={"values": table}),)
+    # A break beyond the interval acts as its end; where values never occur, they are of no matter.
+    breaks = np.clip(params.breaks, interval.lo, interval.hi + 1)
+    values = np.clip(params.values, site.output.type.lo, site.output.type.hi)
+    data = {
+        name: np.broadcast_to(array, (rows, array.shape[1]))
+        for name, array in (("breaks", breaks), ("values", values))
+    }
+    count = {"n_breaks": breaks.shape[1], "count_t": IntType(0, breaks.shape[1])}
+    return (own_layer("HwqPieces", attributes | count, site, data=data),)
+
+
+SPEC = OpSpec("lut", Lut, infer, run, no_macs, emit=emit, source="a finite function by its constant pieces")

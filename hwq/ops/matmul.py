@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, bounded, narrow, product_interval
 from hwq.rounding import IntArray
@@ -34,4 +35,16 @@ def macs(_params: MatMul, out: Tensor, *inputs: Tensor) -> int:
     return prod(out.shape) * (inputs[0].shape[-1] if inputs else 1)
 
 
-SPEC = OpSpec("matmul", MatMul, infer, run, macs, source="ONNX MatMul of two activations", arity=2)
+def emit(_params: MatMul, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer, unrolled but for batch and, in io_stream, rows."""
+    a, b = site.inputs
+    attributes = {
+        "batch": prod(a.shape[:-2]),
+        "rows": a.shape[-2],
+        "terms": a.shape[-1],
+        "columns": b.shape[-1],
+    }
+    return (own_layer("HwqMatmul", attributes, site, reads=(0, 1)),)
+
+
+SPEC = OpSpec("matmul", MatMul, infer, run, macs, emit=emit, source="ONNX MatMul of two activations", arity=2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwq.cost.laws.pool import cost
-from hwq.emit.layers import HlsLayer, Site
+from hwq.emit.layers import HlsLayer, Site, own_layer, window_attributes
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.ops.window import Pads, Pair, out_size, windows
@@ -53,63 +53,35 @@ def run(params: MaxPool, x: IntArray) -> IntArray:
 
 
 def emit(params: MaxPool, site: Site) -> tuple[HlsLayer, ...]:
-    """Padding of integers that are never negative is with zeros, which never win."""
-    if params.dilations != (1, 1):
-        raise site.refuse(f"dilation {params.dilations}; hls4ml builds only 1", "use a plain max pool")
-    if site.stream and params.kernel != params.strides:
-        raise site.refuse(
-            f"window {params.kernel} with strides {params.strides}; io_stream needs them equal",
-            "use kernel = stride, or generate with --io parallel",
-        )
-    if not any(params.pads):
-        return (_pool(params, site, site.input.shape, params.pads),)
-    if site.input.type.signed:
-        if site.stream:
-            raise site.refuse(
-                "pads integers that can be negative, in io_stream",
-                "put the activation before the pool, remove the padding, or generate with --io parallel",
-            )
-        return (_pool(params, site, site.input.shape, params.pads),)
-    padded = _pad(params.pads, site)
-    return padded, _pool(params, site, padded.shape, (0, 0, 0, 0))
-
-
-def _pad(pads: Pads, site: Site) -> HlsLayer:
-    h, w, c = site.input.shape
-    top, left, bottom, right = pads
-    shape = (h + top + bottom, w + left + right, c)
-    attributes = {
-        "data_format": "channels_last",
-        "in_height": h,
-        "in_width": w,
-        "n_chan": c,
-        "out_height": shape[0],
-        "out_width": shape[1],
-        "pad_top": top,
-        "pad_left": left,
-        "pad_bottom": bottom,
-        "pad_right": right,
+    """hls4ml's layer where it is exact, else our own, whose padding is the lowest value of the tensor."""
+    plain = params.dilations == (1, 1) and not any(params.pads)
+    if plain and (params.kernel == params.strides or not site.stream):
+        return (_native(params, site),)
+    attributes = window_attributes(params, site) | {"fill": site.input.type.lo, "maximum": True}
+    factors = {
+        "row_factor": np.ones(site.output.shape[0], dtype=np.int64),
+        "column_factor": np.ones(site.output.shape[1], dtype=np.int64),
     }
-    return HlsLayer("ZeroPadding2D", attributes, shape, {"result": site.input.type}, suffix="pad")
+    return (own_layer("HwqPool", attributes, site, data=factors),)
 
 
-def _pool(params: MaxPool, site: Site, shape: tuple[int, ...], pads: Pads) -> HlsLayer:
-    out_h, out_w, channels = site.output.shape
+def _native(params: MaxPool, site: Site) -> HlsLayer:
+    in_h, in_w, channels = site.input.shape
     attributes = {
         "data_format": "channels_last",
-        "in_height": shape[0],
-        "in_width": shape[1],
+        "in_height": in_h,
+        "in_width": in_w,
         "n_filt": channels,
-        "out_height": out_h,
-        "out_width": out_w,
+        "out_height": site.output.shape[0],
+        "out_width": site.output.shape[1],
         "pool_height": params.kernel[0],
         "pool_width": params.kernel[1],
         "stride_height": params.strides[0],
         "stride_width": params.strides[1],
-        "pad_top": pads[0],
-        "pad_left": pads[1],
-        "pad_bottom": pads[2],
-        "pad_right": pads[3],
+        "pad_top": 0,
+        "pad_left": 0,
+        "pad_bottom": 0,
+        "pad_right": 0,
     }
     types = {"result": site.output.type, "accum": site.output.type}
     return HlsLayer("MaxPooling2D", attributes, site.output.shape, types)

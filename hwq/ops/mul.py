@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from hwq.emit.layers import HlsLayer, Site
 from hwq.ir import IntType, Tensor
+from hwq.ops.add import join_layer
 from hwq.ops.spec import OpSpec, broadcast, narrow, product_interval
 from hwq.rounding import IntArray
 
@@ -30,4 +32,10 @@ def macs(_params: Mul, out: Tensor, *_inputs: Tensor) -> int:
     return prod(out.shape)
 
 
-SPEC = OpSpec("mul", Mul, infer, run, macs, source="ONNX Mul", arity=2)
+def emit(_params: Mul, site: Site) -> tuple[HlsLayer, ...]:
+    """A join that multiplies."""
+    a, b = site.inputs
+    return (join_layer(a, b, site.output, site, None, (0, 1)),)
+
+
+SPEC = OpSpec("mul", Mul, infer, run, macs, emit=emit, source="ONNX Mul", arity=2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, axes_of, numbered, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, bounded, narrow, no_macs
 from hwq.rounding import IntArray
@@ -49,4 +51,33 @@ def run(params: Pad, x: IntArray) -> IntArray:
     return np.pad(x, widths, mode="reflect" if params.mode == "reflect" else "edge")
 
 
-SPEC = OpSpec("pad", Pad, infer, run, no_macs, source="ONNX Pad")
+def emit(params: Pad, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer: hls4ml pads with zeros only."""
+    before = [0] * (4 - len(params.pads)) + [p[0] for p in params.pads]
+    fill = params.value if params.mode == "constant" and any(map(any, params.pads)) else 0
+    return (pad_layer(site, site.output, before, fill=fill, mode=MODES.index(params.mode)),)
+
+
+def pad_layer(
+    site: Site,
+    output: Tensor,
+    before: Sequence[int],
+    *,
+    fill: int = 0,
+    mode: int = 0,
+    every: Sequence[int] = (1, 1, 1, 1),
+    suffix: str = "",
+) -> HlsLayer:
+    """A HwqPad on the node's input; four numbers each of elements before, and of distances between neighbours."""
+    attributes = {
+        **numbered("in", axes_of(site.input.shape, site)),
+        **numbered("out", axes_of(output.shape, site)),
+        **numbered("before", before),
+        **numbered("every", every),
+        "mode": mode,
+        "fill": fill,
+    }
+    return own_layer("HwqPad", attributes, site, output=output, suffix=suffix)
+
+
+SPEC = OpSpec("pad", Pad, infer, run, no_macs, emit=emit, source="ONNX Pad")

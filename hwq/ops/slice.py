@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -36,4 +38,19 @@ def run(params: Slice, x: IntArray) -> IntArray:
     return np.ascontiguousarray(x[(slice(None),) * (params.axis + 1) + (part,)])
 
 
-SPEC = OpSpec("slice", Slice, infer, run, no_macs, source="ONNX Slice, Split")
+def emit(params: Slice, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer: wires, or dropped pixels of a stream."""
+    shape, axis = site.input.shape, params.axis
+    attributes = {
+        "outer": prod(shape[:axis]),
+        "size": shape[axis],
+        "inner": prod(shape[axis + 1 :]),
+        "start": params.start,
+        "step": params.step,
+        "count": site.output.shape[axis],
+        "last": axis == len(shape) - 1,
+    }
+    return (own_layer("HwqSlice", attributes, site),)
+
+
+SPEC = OpSpec("slice", Slice, infer, run, no_macs, emit=emit, source="ONNX Slice, Split")

@@ -7,6 +7,7 @@ from math import lcm, prod
 
 import numpy as np
 
+from hwq.emit.layers import HlsLayer, Site, own_layer, window_attributes
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, bounded, narrow, no_macs
 from hwq.ops.window import Pads, Pair, out_size, windows
@@ -93,4 +94,17 @@ def run(params: SumPool, x: IntArray) -> IntArray:
     return total
 
 
-SPEC = OpSpec("sum_pool", SumPool, infer, run, no_macs, source="ONNX AveragePool, before its division")
+def emit(params: SumPool, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer: hls4ml's average divides, and wants the window equal to the stride in io_stream."""
+    rows, columns = pixels(params, site.input.shape)
+    factors = {
+        name: np.ones_like(counts) if params.count_pads else _multiple(counts) // counts
+        for name, counts in (("row_factor", rows), ("column_factor", columns))
+    }
+    attributes = window_attributes(params, site) | {"maximum": False}
+    return (own_layer("HwqPool", attributes, site, data=factors),)
+
+
+SPEC = OpSpec(
+    "sum_pool", SumPool, infer, run, no_macs, emit=emit, source="ONNX AveragePool, before its division"
+)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwq.cost.laws import shape as law
-from hwq.emit.layers import HlsLayer, Site, reshape_layer
+from hwq.emit.layers import HlsLayer, Site, axes_of, numbered, own_layer, reshape_layer, strides_of
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -31,26 +31,19 @@ def run(params: Transpose, x: IntArray) -> IntArray:
 
 
 def emit(params: Transpose, site: Site) -> tuple[HlsLayer, ...]:
-    """A reshape where only axes of size one move; hls4ml drops a transpose whose first axis has size one."""
+    """A reshape where only axes of size one move; hls4ml's own transpose keeps a stream in registers."""
     shape = site.input.shape
     moved = [a for a in params.axes if shape[a] > 1]
-    types = {"result": site.output.type}
     if moved == sorted(moved):
         return (reshape_layer(site.output.shape, site),)
-    if shape[0] > 1:
-        return (HlsLayer("Transpose", {"perm": list(params.axes)}, site.output.shape, types),)
-    kept = sorted(moved)
-    return (
-        reshape_layer(tuple(shape[a] for a in kept), site, suffix="in"),
-        HlsLayer(
-            "Transpose",
-            {"perm": [kept.index(a) for a in moved]},
-            tuple(shape[a] for a in moved),
-            types,
-            suffix="t",
-        ),
-        reshape_layer(site.output.shape, site),
-    )
+    strides = strides_of(shape)
+    lead = [0] * (4 - len(params.axes))
+    attributes = {
+        **numbered("size", axes_of(site.output.shape, site)),
+        **numbered("from", [*lead, *(strides[a] for a in params.axes)]),
+        "last_stays": params.axes[-1] == len(shape) - 1,
+    }
+    return (own_layer("HwqTranspose", attributes, site),)
 
 
 SPEC = OpSpec(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, bounded, no_macs
 from hwq.ops.window import Pair
@@ -28,4 +29,14 @@ def run(params: Upsample, x: IntArray) -> IntArray:
     return x.repeat(params.factors[0], axis=1).repeat(params.factors[1], axis=2)
 
 
-SPEC = OpSpec("upsample", Upsample, infer, run, no_macs, source="ONNX Resize, Upsample: nearest, asymmetric")
+def emit(params: Upsample, site: Site) -> tuple[HlsLayer, ...]:
+    """Our own layer: a stream keeps one row."""
+    h, w, c = site.input.shape
+    rows, columns = params.factors
+    attributes = {"height": h, "width": w, "n_chan": c, "rows": rows, "columns": columns}
+    return (own_layer("HwqUpsample", attributes, site),)
+
+
+SPEC = OpSpec(
+    "upsample", Upsample, infer, run, no_macs, emit=emit, source="ONNX Resize, Upsample: nearest, asymmetric"
+)

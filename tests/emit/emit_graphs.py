@@ -12,13 +12,25 @@ from hwq import boards
 from hwq.hardware import HardwareConfig, Io, Strategy, configure, legal_reuse, matrix_shape
 from hwq.ir import Graph, IntType, Layout, Node, Port, Tensor, check
 from hwq.ops import OPS
+from hwq.ops.add import Add
+from hwq.ops.argmax import ArgMax
+from hwq.ops.concat import Concat
 from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
+from hwq.ops.depth_to_space import DepthToSpace
+from hwq.ops.global_sum import GlobalSum
+from hwq.ops.lut import Lut
+from hwq.ops.matmul import MatMul
 from hwq.ops.max_pool import MaxPool
+from hwq.ops.mul import Mul
+from hwq.ops.pad import Pad
 from hwq.ops.requant import Requant, Slope
 from hwq.ops.reshape import Reshape
+from hwq.ops.slice import Slice
+from hwq.ops.sum_pool import SumPool
 from hwq.ops.threshold import Threshold
 from hwq.ops.transpose import Transpose
+from hwq.ops.upsample import Upsample
 from hwq.rounding import IntArray
 
 RNG = np.random.default_rng
@@ -39,13 +51,21 @@ class Net:
         self.inputs.append(name)
         return name
 
-    def add(self, params: Any, x: str) -> str:
+    def add(self, params: Any, *inputs: str) -> str:
         op = next(s.name for s in OPS.values() if s.params is type(params))
         name = f"{op}{len(self.nodes)}"
-        shape, interval = OPS[op].infer(params, self.tensors[x])
+        shape, interval = OPS[op].infer(params, *(self.tensors[x] for x in inputs))
         self.tensors[name] = Tensor(name, shape, interval)
-        self.nodes.append(Node(op, f"/net/{name}", (x,), name, params))
+        self.nodes.append(Node(op, f"/net/{name}", inputs, name, params))
         return name
+
+    def sum(self, *inputs: str, per_channel: bool = True, add: int = 3) -> str:
+        """With drawn multipliers, some of them 1."""
+        rng = RNG(self.seed + len(self.nodes))
+        size = max(self.tensors[x].shape[-1] for x in inputs) if per_channel else 1
+        mult = rng.integers(-5, 6, (len(inputs), size))
+        mult[0, 0] = 1
+        return self.add(Add(mult, rng.integers(-add, add + 1, size)), *inputs)
 
     def weights(self, shape: tuple[int, ...], lo: int, hi: int) -> IntArray:
         drawn = RNG(self.seed + len(self.nodes)).integers(lo, hi + 1, shape)
@@ -194,14 +214,13 @@ def _scalar_branches(net: Net) -> list[str]:
     return outputs
 
 
-def _shape_branches(net: Net, io: Io) -> list[str]:
-    """Pools, transposes, reshapes; windows that overlap and negative padding only where they can be built."""
+def _shape_branches(net: Net) -> list[str]:
+    """Pools, transposes, reshapes."""
     signed, unsigned = net.input((5, 6, 2), -4, 3), net.input((5, 6, 2), 0, 7)
     matrix, row = net.input((4, 3), -1, 1), net.input((1, 3, 4), -1, 1)
     pools = [(signed, MaxPool((2, 2), (2, 2))), (unsigned, MaxPool((3, 3), (3, 3), (1, 0, 0, 1)))]
-    if io is Io.PARALLEL:
-        pools += [(signed, MaxPool((3, 2), (2, 1))), (signed, MaxPool((3, 3), (2, 2), (1, 1, 1, 1)))]
-        pools += [(unsigned, MaxPool((2, 2), (1, 1), (0, 1, 0, 1)))]
+    pools += [(signed, MaxPool((3, 2), (2, 1))), (signed, MaxPool((3, 3), (2, 2), (1, 1, 1, 1)))]
+    pools += [(unsigned, MaxPool((2, 2), (1, 1), (0, 1, 0, 1)))]
     outputs = [net.add(params, x) for x, params in pools]
     outputs += [net.add(Transpose(axes), signed) for axes in ((2, 0, 1), (1, 0, 2), (2, 1, 0))]
     outputs += [net.add(Transpose((1, 0)), matrix), net.conv(net.add(Transpose((2, 1, 0)), row), 2, kernel=1)]
@@ -213,13 +232,102 @@ def _shape_branches(net: Net, io: Io) -> list[str]:
     return [*outputs, net.threshold(flat, 3), net.requant(flat, 0, 1, half_even=True), net.dense(flat, 2)]
 
 
+def _conv_branches(net: Net) -> list[str]:
+    """Groups, depthwise, dilated, transposed; dense on several vectors."""
+    image, other = net.input((5, 6, 4), -2, 3), net.input((4, 5, 4), -8, -3)
+    grouped = [
+        Conv(net.weights((2, 3, 2, 6), -2, 1), groups=2, pads=(0, 1, 1, 0)),
+        Conv(net.weights((3, 3, 1, 4), -3, 3), groups=4, strides=(2, 1), pads=(1, 1, 1, 1)),
+        Conv(net.weights((2, 2, 1, 8), -1, 1), groups=4),
+        Conv(net.weights((2, 2, 4, 3), -1, 1), dilations=(2, 3)),
+        Conv(net.weights((2, 2, 1, 4), -3, 2), groups=4, dilations=(3, 2), pads=(2, 0, 1, 1)),
+    ]
+    transposed = [
+        Conv(net.weights((3, 2, 4, 2), -2, 1), input_dilations=(2, 2), pads=(1, 1, 2, 0)),
+        Conv(net.weights((2, 2, 1, 4), -2, 1), groups=4, input_dilations=(1, 3), pads=(0, 1, 0, 1)),
+    ]
+    vectors, block = net.input((3, 4), -4, 3), net.input((2, 2, 3, 4), 0, 3)
+    outputs = [net.add(params, image) for params in grouped]
+    outputs += [net.add(params, other) for params in (*transposed, grouped[1])]
+    return [*outputs, net.dense(vectors, 3), net.dense(block, 2, lo=-1, hi=1)]
+
+
+def _table_branches(net: Net) -> list[str]:
+    """Tables and constant pieces, per tensor and per channel; argmax with ties."""
+    x, wide = net.input((2, 3, 4), -9, 10), net.input((2, 3, 4), -3000, 4000)
+    outputs = []
+    for tensor, rows in ((x, 1), (x, 4), (wide, 1), (wide, 4)):
+        interval = net.tensors[tensor].type
+        rng = RNG(net.seed + len(net.nodes))
+        breaks = np.sort(rng.integers(interval.lo - 2, interval.hi + 3, (rows, 6)), axis=1)
+        values = rng.integers(-20, 21, (rows, 7))
+        outputs.append(net.add(Lut(breaks, values), tensor))
+    outputs.append(net.add(Lut(breaks, rng.integers(-3, 0, (1, 7))), wide))
+    outputs += [net.add(ArgMax(), net.input(shape, -2, 1)) for shape in ((7,), (2, 3, 4))]
+    return outputs
+
+
+def _join_branches(net: Net) -> list[str]:
+    """Sums and products with every broadcast, concatenations on every axis, products of matrices."""
+    a, b = net.input((3, 4, 2), -4, 3), net.input((3, 4, 2), 0, 7)
+    outputs = [net.sum(a, b), net.sum(a, b, a, per_channel=False), net.sum(b), net.sum(a, a)]
+    small = [(1, 1, 2), (3, 4, 1), (1, 4, 2), (3, 1, 1)]
+    for i, shape in enumerate(small):
+        x, other = net.input(shape, -3, 2), net.input((3, 4, 2) if i % 2 else small[i - 1], -1, 2)
+        outputs += [net.sum(x, other), net.add(Mul(), other, x)]
+    c, d = net.input((3, 4, 2), -1, 1), net.input((3, 4, 2), 0, 1)
+    outputs += [net.add(Mul(), c, d), net.add(Mul(), d, d), net.sum(d, c, net.input((1, 4, 1), 0, 5))]
+    flat, vector = net.add(Reshape((24,)), c), net.input((24,), -8, 7)
+    outputs += [net.sum(flat, vector), net.add(Mul(), vector, flat), net.add(ArgMax(), flat)]
+    e, f = net.input((3, 4, 2), -1, 1), net.input((3, 4, 2), 0, 9)
+    outputs += [net.add(Concat(axis), e, f, e) for axis in range(3)]
+    outputs += [net.add(Concat(0), net.add(Reshape((24,)), f), net.input((5,), -4, 1)), net.add(Concat(1), f)]
+    g, h = net.input((2, 3, 4), -4, 3), net.input((2, 4, 5), -2, 1)
+    pair = net.input((3, 4), 0, 3), net.input((4, 3), -2, 5)
+    return [*outputs, net.add(MatMul(), g, h), net.add(MatMul(), *pair), net.add(MatMul(), *pair[::-1])]
+
+
+def _move_branches(net: Net) -> list[str]:
+    """Slices, pads, upsampling, depth to space, transposes of four axes."""
+    x, y, z = (net.input((4, 5, 8), lo, hi) for lo, hi in ((-4, 3), (0, 7), (1, 2)))
+    column = net.input((5, 1), -3, 2)
+    outputs = [net.add(params, column) for params in (Slice(0, 1, 5, 2), Slice(1, 0, 1))]
+    outputs += [net.add(Slice(*axis), x) for axis in ((0, 1, 4, 2), (1, 0, 5, 3), (2, 2, 8, 3), (2, 0, 1))]
+    outputs += [net.add(Pad(((1, 2), (0, 1), (2, 0)), -1), y), net.add(Pad(((0, 0), (1, 1), (0, 0))), y)]
+    outputs += [net.add(Pad(((1, 2), (2, 1), (0, 3)), 0, mode), y) for mode in ("reflect", "edge")]
+    outputs += [net.add(Pad(((2, 1),), 5), net.input((3,), -1, 1)), net.add(Upsample((2, 3)), z)]
+    outputs += [net.add(DepthToSpace(2, mode), z) for mode in ("DCR", "CRD")]
+    block = net.input((2, 3, 2, 2), -2, 1)
+    outputs += [net.add(Transpose(axes), block) for axes in ((1, 0, 2, 3), (3, 1, 0, 2))]
+    return outputs
+
+
+def _sum_branches(net: Net) -> list[str]:
+    """Global sums over every kind of axes, windowed sums with padding counted or not."""
+    x, y, z = (net.input((4, 5, 2), lo, hi) for lo, hi in ((-4, 3), (2, 7), (-7, -2)))
+    outputs = [net.add(GlobalSum(axes), x) for axes in ((0, 1), (2,), (0,), (0, 1, 2))]
+    outputs += [net.add(GlobalSum((1,)), y), net.add(GlobalSum((0,)), net.input((6,), 1, 3))]
+    outputs += [net.add(SumPool((2, 2), (2, 2)), y), net.add(SumPool((3, 2), (1, 2), (1, 1, 1, 0)), y)]
+    outputs += [net.add(SumPool((3, 3), (1, 1), (1, 1, 1, 1), count_pads=False), t) for t in (y, z)]
+    outputs += [net.add(SumPool((2, 2), (1, 1), dilations=(3, 2)), z)]
+    outputs += [net.add(MaxPool((2, 2), (1, 2), (1, 0, 1, 1), dilations=(2, 1)), z)]
+    return outputs
+
+
 @cache
-def all_ops(io: Io) -> Graph:
+def all_ops() -> Graph:
     """Every op on its own, in one graph with many inputs and outputs: one compilation covers them."""
     net = Net(3)
-    return net.graph(
-        *_matrix_branches(net), *_scalar_branches(net), *_shape_branches(net, io), name="all ops"
-    )
+    branches = (_matrix_branches, _scalar_branches, _shape_branches, _conv_branches)
+    return net.graph(*(output for branch in branches for output in branch(net)), name="all ops")
+
+
+@cache
+def more_ops() -> Graph:
+    """The ops that `all_ops` does not hold."""
+    net = Net(5)
+    branches = (_table_branches, _join_branches, _move_branches, _sum_branches)
+    return net.graph(*(output for branch in branches for output in branch(net)), name="more ops")
 
 
 def high_reuse(graph: Graph, hardware: HardwareConfig) -> HardwareConfig:

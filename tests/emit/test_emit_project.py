@@ -210,7 +210,7 @@ def test_a_hook_that_declares_too_narrow_an_accumulator_is_a_bug(monkeypatch: py
 
 
 def test_names_are_c_identifiers_unique_without_case() -> None:
-    plan = make_plan(all_ops(Io.PARALLEL), config(all_ops(Io.PARALLEL)))
+    plan = make_plan(all_ops(), config(all_ops()))
     names = [p.name for p in plan.layers]
     assert len({n.lower() for n in names}) == len(names)
     assert all(re.fullmatch(r"[a-z][A-Za-z0-9_]*", n) for n in names)

@@ -28,7 +28,6 @@ from hwq.ops.threshold import Threshold
 from hwq.ops.window import windows
 from hwq.probes import random_codes
 from hwq.rounding import IntArray
-from hwq.sim import reference
 
 Codes = dict[str, IntArray]
 
@@ -57,7 +56,7 @@ class Golden:
 def make_golden(graph: Graph, user_codes: Mapping[str, IntArray] | None = None, seed: int = 0) -> Golden:
     """Golden inputs, and what the integer graph makes of them."""
     inputs = golden_inputs(graph, user_codes, seed)
-    return Golden(inputs, reference.run(graph, inputs))
+    return Golden(inputs, sim.run(graph, inputs, trace=True))
 
 
 def golden_inputs(

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from hwq.emit.audit import audit_files, audit_model
-from hwq.emit.layers import precision
+from hwq.emit.layers import Binary, precision
 from hwq.emit.own import HEADERS, OWN, OwnLayer
 from hwq.emit.plan import Plan, PlannedLayer, configuration
 from hwq.errors import CheckFailed
 from hwq.files import data_dir
 from hwq.hardware import HardwareConfig, Strategy
+from hwq.ir import IntType
 
 _DEFAULT_TYPE = "fixed<3,3>"
 """Deliberately absurd: a type that was forgotten is noticed."""
@@ -72,11 +73,14 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
     settings = {**_target(plan, config), "OutputDir": folder, "HLSConfig": _hls_config(plan, config)}
     layers = [_layer_dict(p) for p in plan.layers]
     with _short_windows(hls4ml.backends.get_backend("Vitis")):
-        return hls4ml.model.ModelGraph.from_layer_list(settings, layers, list(plan.inputs), list(plan.outputs))
+        return hls4ml.model.ModelGraph.from_layer_list(
+            settings, layers, list(plan.inputs), list(plan.outputs)
+        )
 
 
 _FILL = """template <class data_T, typename CONFIG_T>
-class fill_buffer_{index} : public nnet::hwq_fill_buffer<data_T, CONFIG_T, nnet::FillConv2DBuffer<data_T, CONFIG_T>> {{}};
+class fill_buffer_{index}
+    : public nnet::hwq_fill_buffer<data_T, CONFIG_T, nnet::FillConv2DBuffer<data_T, CONFIG_T>> {{}};
 """
 
 
@@ -119,7 +123,7 @@ def _target(plan: Plan, config: HardwareConfig) -> dict[str, Any]:
 
 
 def _layer_config(planned: PlannedLayer, strategy: Strategy, traced: set[str]) -> dict[str, Any]:
-    types = {key: precision(kind) for key, kind in planned.layer.types.items()}
+    types = {key: _precision(kind) for key, kind in planned.layer.types.items()}
     settings: dict[str, Any] = {
         "Precision": types,
         "Trace": planned.name in traced,
@@ -127,6 +131,13 @@ def _layer_config(planned: PlannedLayer, strategy: Strategy, traced: set[str]) -
     if planned.layer.matrix:
         settings |= {"Strategy": strategy.value, "ReuseFactor": planned.reuse}
     return settings
+
+
+def _precision(kind: IntType) -> Any:
+    """The XNOR type has no name in hls4ml: `uint<1>` would be an integer."""
+    from hls4ml.model.types import XnorPrecisionType
+
+    return XnorPrecisionType() if isinstance(kind, Binary) else precision(kind)
 
 
 def _layer_dict(planned: PlannedLayer) -> dict[str, Any]:

@@ -76,6 +76,13 @@ Reuse = Annotated[
 StrategyName = Annotated[
     str | None, typer.Option("--strategy", help="latency or resource; by default as --reuse asks.")
 ]
+FifoStyle = Annotated[
+    str,
+    typer.Option(
+        "--fifo",
+        help="Depths of FIFOs (io stream): full-rate (as fast as any), minimal (no deadlock), tensor (hls4ml's).",
+    ),
+]
 BackendName = Annotated[
     str, typer.Option("--backend", help="Tool family: vitis (2020.1 and later), vivado (Vivado HLS).")
 ]
@@ -105,7 +112,7 @@ def _choice(kind: Any, value: str, option: str) -> Any:
 
 def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
     from hwq import boards
-    from hwq.hardware import Backend, Io, Strategy, configure, parse_reuse
+    from hwq.hardware import Backend, FifoDepths, Io, Strategy, configure, parse_reuse
 
     strategy = options["strategy"]
     return configure(
@@ -116,6 +123,7 @@ def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
         strategy=_choice(Strategy, strategy, "--strategy") if strategy else None,
         reuse=parse_reuse(options["reuse"] or ()),
         backend=_choice(Backend, options["backend"], "--backend"),
+        fifo=_choice(FifoDepths, options.get("fifo", "full-rate"), "--fifo"),
     )
 
 
@@ -341,6 +349,7 @@ def generate(
     io: IoStyle = "parallel",
     reuse: Reuse = None,
     strategy: StrategyName = None,
+    fifo: FifoStyle = "full-rate",
     backend: BackendName = "vitis",
     input_type: InputType = None,
     golden: Annotated[
@@ -353,7 +362,14 @@ def generate(
     """Write a self-checking HLS project for the board."""
     from hwq.generation import generate_file
 
-    options = {"clock_ns": clock_ns, "io": io, "reuse": reuse, "strategy": strategy, "backend": backend}
+    options = {
+        "clock_ns": clock_ns,
+        "io": io,
+        "reuse": reuse,
+        "strategy": strategy,
+        "backend": backend,
+        "fifo": fifo,
+    }
     record = generate_file(
         model,
         output,

@@ -283,7 +283,10 @@ def simulate(
 
 @app.command()
 def verify(
-    model: Model,
+    model: Annotated[
+        Path,
+        typer.Argument(help="A QONNX file (.onnx), a lowered graph (.hwq), or a generated project's folder."),
+    ],
     inputs: Annotated[
         Path | None,
         typer.Option(
@@ -314,7 +317,13 @@ def verify(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Prove stage = stage: PyTorch, QONNX executor, integers, compiled C++; also on ties and extreme inputs."""
+    """Prove stage = stage: PyTorch, QONNX executor, integers, compiled C++; also on ties and extreme inputs.
+
+    Of a generated project: whether any file was touched since, and with --stages csim whether its C++ is still equal.
+    """
+    if model.is_dir():
+        _verify_project(model, stages, quiet=quiet, as_json=as_json)
+        return
     from hwq import display, runs
     from hwq.verification import verify_file
 
@@ -338,6 +347,22 @@ def verify(
     else:
         _show(display.verify_table(result), f"written {place}", quiet=quiet)
     result.raise_if_failed()
+
+
+def _verify_project(project: Path, stages: str | None, *, quiet: bool, as_json: bool) -> None:
+    from hwq.emit import csim, integrity
+
+    if stages not in (None, "csim"):
+        raise InputError(f"--stages {stages}: of a project, only csim can be run")
+    found = integrity.check(project)
+    if as_json:
+        _print_json(found.to_json())
+    elif found.ok:
+        _show(f"{project}: {found.files} files, all as generated", quiet=quiet)
+    found.raise_if_failed()
+    if stages:
+        result = csim.run(project).raise_if_failed()
+        _show(result.message, quiet=quiet or as_json)
 
 
 @app.command()

@@ -58,7 +58,14 @@ def make_manifest(
         content["dataflow"] = dataflow.to_json()
     if expected is not None:
         content["expected"] = dict(expected)
+    content["digest"] = digest(content)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest without its own digest, as JSON with sorted keys and no blanks."""
+    rest = {k: v for k, v in content.items() if k != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _hardware(config: HardwareConfig) -> dict[str, Any]:

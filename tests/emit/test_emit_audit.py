@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 
 from hwq.emit import hls4ml
 from hwq.emit.audit import audit_files, audit_model
+from hwq.emit.dataflow import analyse
 from hwq.emit.plan import Plan, make_plan
 from hwq.errors import CheckFailed
-from hwq.hardware import Io, Strategy
-from tests.emit.emit_graphs import config, conv_net
+from hwq.hardware import FifoDepths, Io, Strategy
+from tests.emit.emit_graphs import binary_net, config, conv_net
 
 HARDWARE = config(conv_net(), Io.STREAM, Strategy.RESOURCE)
 
@@ -113,6 +115,103 @@ def test_seeded_model_fault_is_found(
 ) -> None:
     fault(model)
     assert re.search(finding, "\n".join(audit_model(plan, model)))
+
+
+def integer_weights(model: Any) -> None:
+    """hls4ml builds a product of int<2> as one of -1, 0 and 1."""
+    from hls4ml.model.types import IntegerPrecisionType
+
+    node(model, "l6_").weights["weight"].type.precision = IntegerPrecisionType(2, signed=True)
+
+
+def swap_inputs(model: Any) -> None:
+    node(model, "l4_").inputs[0] = node(model, "l2_").name
+
+
+def lose_every_type(config: dict[str, Any]) -> None:
+    config["Precision"] = {}
+
+
+def lose_result_type(config: dict[str, Any]) -> None:
+    """'auto' lets a pass fold the layer into weights whose type cannot hold them."""
+    config["Precision"]["result"] = "auto"
+
+
+@pytest.mark.parametrize(
+    ("fault", "finding"),
+    [
+        (integer_weights, r"type 'weight' is int<2>, asked int2"),
+        (swap_inputs, r"layer 'l4_net_requant4': reads \['l2_net_max_pool2'\], asked \['l3_net_conv3'\]"),
+    ],
+)
+def test_seeded_product_and_wiring_faults_are_found(
+    fault: Callable[[Any], None], finding: str, plan: Plan, model: Any
+) -> None:
+    fault(model)
+    assert re.search(finding, "\n".join(audit_model(plan, model)))
+
+
+def test_an_integer_in_place_of_the_xnor_type_is_found(tmp_path: Path) -> None:
+    from hls4ml.model.types import IntegerPrecisionType
+
+    plan = make_plan(binary_net(), config(binary_net()))
+    model = hls4ml.to_model(plan, config(binary_net()), str(tmp_path))
+    assert audit_model(plan, model) == []
+    node(model, "l3_").weights["weight"].type.precision = IntegerPrecisionType(1, signed=False)
+    assert "type 'weight' is uint<1>, asked binary" in "\n".join(audit_model(plan, model))
+
+
+@pytest.mark.parametrize("fault", [lose_every_type, lose_result_type])
+def test_lost_types_are_found(
+    fault: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch, plan: Plan
+) -> None:
+    asked = hls4ml._layer_config
+
+    def lossy(*args: Any) -> dict[str, Any]:
+        content = asked(*args)
+        if "ReuseFactor" in content:
+            fault(content)
+        return content
+
+    monkeypatch.setattr(hls4ml, "_layer_config", lossy)
+    with pytest.raises(CheckFailed, match=r"type 'result' is"):
+        hls4ml.write_firmware(plan, HARDWARE)
+
+
+def test_names_that_differ_by_case_alone_are_found(plan: Plan, model: Any) -> None:
+    twin = dataclasses.replace(plan.layers[2], name=plan.layers[1].name.upper())
+    clash = dataclasses.replace(plan, layers=(*plan.layers, twin))
+    assert any("used twice, ignoring case" in text for text in audit_model(clash, model))
+
+
+def test_a_class_without_a_template_is_found(
+    monkeypatch: pytest.MonkeyPatch, plan: Plan, tmp_path: Path
+) -> None:
+    """hls4ml then writes no call, and the output stays what it was."""
+    model = hls4ml.to_model(plan, HARDWARE, str(tmp_path))
+    node(model, "l4_").attributes.attributes.pop("function_cpp")
+    assert "layer 'l4_net_requant4': no call was generated" in audit_model(plan, model)
+
+
+def test_another_constant_of_our_own_layer_is_found(plan: Plan, model: Any, tmp_path: Path) -> None:
+    model.write()
+    path = tmp_path / "firmware" / "parameters.h"
+    changed, count = re.subn(
+        r"static const unsigned shift = \d+;", "static const unsigned shift = 3;", path.read_text()
+    )
+    assert count
+    path.write_text(changed)
+    assert "configuration" in "\n".join(audit_files(plan, model, tmp_path))
+
+
+def test_another_depth_is_found(tmp_path: Path) -> None:
+    plan = make_plan(conv_net(), HARDWARE)
+    model = hls4ml.to_model(plan, HARDWARE, str(tmp_path))
+    model.write()
+    depths = dict.fromkeys(analyse(plan, FifoDepths.TENSOR).by_key(), 7)
+    findings = audit_files(plan, model, tmp_path, depths)
+    assert len(findings) == len(depths)
+    assert re.search(r"stream \w+ has depth \d+, asked 7", findings[0])
 
 
 @pytest.mark.parametrize(

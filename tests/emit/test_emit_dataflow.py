@@ -114,7 +114,8 @@ def _pixels(array: IntArray) -> IntArray:
 def _mix(read: IntArray, unread: IntArray, count: int) -> IntArray:
     mixed = _pixels(read).copy()
     mixed[count:] = _pixels(unread)[count:]
-    return mixed.reshape(read.shape)
+    whole: IntArray = mixed.reshape(read.shape)
+    return whole
 
 
 # --- runs ----------------------------------------------------------------------------------------

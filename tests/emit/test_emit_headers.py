@@ -1,0 +1,75 @@
+"""Our C++ headers: each compiles alone, and has a unit test in C++ that passes and that can fail."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hwq.files import data_dir
+from tests.emit.clang_tree import ap_types
+from tests.emit.header_mutants import MUTANTS
+
+FOLDER = Path(__file__).parent / "cpp"
+TEMPLATES = data_dir("hls_templates")
+HEADERS = sorted(h.stem for h in TEMPLATES.glob("hwq_*.h"))
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-label")
+# Shifts apart, which ap_types makes of negative numbers; no optimiser, which warns of ap_types.
+SANITISED = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize=shift", "-fno-sanitize-recover=all")
+
+assert HEADERS
+for unknown in {t.stem.removeprefix("test_") for t in FOLDER.glob("test_*.cpp")} ^ set(HEADERS):
+    raise AssertionError(f"{unknown}.h has no tests/emit/cpp/test_{unknown}.cpp, or that has no header")
+for unknown in MUTANTS.keys() ^ set(HEADERS):
+    raise AssertionError(f"{unknown}.h has no mutants in tests/emit/header_mutants.py, or those have no header")
+
+
+def compiled(header: str, folder: Path, flags: tuple[str, ...], headers: Path = TEMPLATES) -> Path:
+    """The unit test of a header."""
+    program = folder / header
+    paths = ("-isystem", str(ap_types()), "-I", str(headers), "-I", str(FOLDER))
+    source = str(FOLDER / f"test_{header}.cpp")
+    subprocess.run(["g++", "-std=c++14", *flags, *paths, source, "-o", str(program)], check=True)
+    return program
+
+
+def run(program: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program], cwd=program.parent, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_compiles_alone(header: str) -> None:
+    command = ["g++", "-std=c++14", "-fsyntax-only", *WARNINGS, "-isystem", str(ap_types()), "-x", "c++"]
+    subprocess.run([*command, "-include", str(TEMPLATES / f"{header}.h"), "/dev/null"], check=True)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_does_what_it_says(header: str, tmp_path: Path) -> None:
+    """With every access and every signed sum watched."""
+    done = run(compiled(header, tmp_path, (*WARNINGS, *SANITISED)))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_does_so_when_optimised(header: str, tmp_path: Path) -> None:
+    done = run(compiled(header, tmp_path, ("-O2", "-w")))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("header", HEADERS)
+def test_its_test_sees_a_change(header: str, tmp_path: Path) -> None:
+    """Every mutant compiles, and its test says where it differs (or a watched access is wrong)."""
+    mutated = Path(shutil.copytree(TEMPLATES, tmp_path / "headers")) / f"{header}.h"
+    original = mutated.read_text()
+    for old, new in MUTANTS[header]:
+        assert original.count(old) == 1, f"{old!r} is not once in {header}.h"
+        mutated.write_text(original.replace(old, new))
+        done = run(compiled(header, tmp_path, ("-w", *SANITISED), mutated.parent))
+        assert done.returncode != 0, f"{header}.h with {new!r} for {old!r} passes its test"
+        assert "differ" in done.stderr or "ERROR: AddressSanitizer" in done.stderr or "runtime error" in done.stderr

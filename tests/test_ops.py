@@ -14,11 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwq import emit
-from hwq.boards import load as load_board
-from hwq.cost import estimate
-from hwq.errors import UnsupportedModel
-from hwq.hardware import configure
 from hwq.ir import Graph, IntType, Layout, Node, Port, Tensor, check
 from hwq.ops import OPS, sum_pool
 from hwq.ops.add import Add
@@ -571,20 +566,3 @@ ONE = np.ones((1, 1), dtype=np.int64)
 def test_misfits_are_refused(op: str, params: Any, inputs: tuple[Tensor, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OPS[op].infer(params, *inputs)
-
-
-def test_ops_without_hardware_are_refused_by_name() -> None:
-    graph = one_node("mul", mul(np.random.default_rng(0)))
-    config = configure(graph, load_board("zcu104"))
-    for make in (emit.generate, estimate):
-        with pytest.raises(UnsupportedModel, match=r"node 'n' \(mul\): has no HLS layer yet"):
-            make(graph, config)
-
-
-def test_input_dilated_convolutions_are_refused_in_hardware() -> None:
-    params = Conv(np.ones((2, 2, 1, 1), dtype=np.int64), input_dilations=(2, 2))
-    graph = one_node("conv", Case(params, ((4, 4, 1),), (IntType(0, 3),), lambda x: x))
-    config = configure(graph, load_board("zcu104"))
-    for make in (emit.generate, estimate):
-        with pytest.raises(UnsupportedModel, match="no HLS layer yet"):
-            make(graph, config)

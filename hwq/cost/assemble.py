@@ -11,7 +11,6 @@ from hwq.cost.fits import fits
 from hwq.cost.laws.dataflow import TopStyle, fifos, registers, schedule
 from hwq.cost.laws.setting import Setting
 from hwq.cost.model import RESOURCES, Estimate, LayerCost, Stage, total
-from hwq.errors import UnsupportedModel
 from hwq.hardware import HardwareConfig, Io, Strategy, matrix_shape
 from hwq.ir import Graph
 from hwq.ops import OPS
@@ -102,16 +101,9 @@ def setting_of(config: HardwareConfig, stage: Stage, reuse: int = 1) -> Setting:
 
 def _layer(graph: Graph, config: HardwareConfig, stage: Stage, index: int) -> LayerCost:
     node = graph.nodes[index]
-    x, out = graph.tensors[node.inputs[0]], graph.tensors[node.output]
-    cost = OPS[node.op].cost
-    if cost is None:
-        raise UnsupportedModel(
-            node.name,
-            node.op,
-            "has no HLS layer yet, so there is nothing to estimate",
-            "it can be simulated and verified; the README lists the operations that can be generated",
-        )
-    return cost(node, x, out, setting_of(config, stage, config.reuse_of(node)))
+    x, *others = (graph.tensors[t] for t in node.inputs)
+    setting = setting_of(config, stage, config.reuse_of(node))
+    return OPS[node.op].cost(node, x, graph.tensors[node.output], setting, *others)
 
 
 def _between(graph: Graph, config: HardwareConfig, stage: Stage, style: TopStyle) -> LayerCost:

@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.cost.laws import elementwise as law
 from hwq.emit.layers import PREVIOUS, HlsLayer, Site, axes_of, numbered, own_layer, strides_of
 from hwq.ir import IntType, Tensor
 from hwq.ops import requant
@@ -119,6 +120,7 @@ SPEC = OpSpec(
     run,
     no_macs,
     emit=emit,
+    cost=law.add,
     source="ONNX Add, Sum; Jacob et al. 2018, sec. 2.4",
     arity=None,
 )

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.cost.laws import elementwise as law
 from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
@@ -32,4 +33,13 @@ def emit(_params: ArgMax, site: Site) -> tuple[HlsLayer, ...]:
     return (own_layer("HwqArgmax", {"n_in": prod(shape), "n_chan": shape[-1]}, site),)
 
 
-SPEC = OpSpec("argmax", ArgMax, infer, run, no_macs, emit=emit, source="ONNX ArgMax, select_last_index = 0")
+SPEC = OpSpec(
+    "argmax",
+    ArgMax,
+    infer,
+    run,
+    no_macs,
+    emit=emit,
+    cost=law.argmax,
+    source="ONNX ArgMax, select_last_index = 0",
+)

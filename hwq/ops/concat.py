@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.cost.laws import shape as law
 from hwq.emit.layers import PREVIOUS, HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops import slice as slice_op
@@ -55,4 +56,6 @@ def emit(params: Concat, site: Site) -> tuple[HlsLayer, ...]:
     return tuple(layers)
 
 
-SPEC = OpSpec("concat", Concat, infer, run, no_macs, emit=emit, source="ONNX Concat", arity=None)
+SPEC = OpSpec(
+    "concat", Concat, infer, run, no_macs, emit=emit, cost=law.concat, source="ONNX Concat", arity=None
+)

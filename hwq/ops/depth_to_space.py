@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwq.cost.laws import shape as law
 from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
@@ -56,4 +57,13 @@ def emit(params: DepthToSpace, site: Site) -> tuple[HlsLayer, ...]:
     return (own_layer("HwqDepthToSpace", attributes, site),)
 
 
-SPEC = OpSpec("depth_to_space", DepthToSpace, infer, run, no_macs, emit=emit, source="ONNX DepthToSpace")
+SPEC = OpSpec(
+    "depth_to_space",
+    DepthToSpace,
+    infer,
+    run,
+    no_macs,
+    emit=emit,
+    cost=law.depth_to_space,
+    source="ONNX DepthToSpace",
+)

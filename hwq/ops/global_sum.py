@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.cost.laws import pool as law
 from hwq.emit.layers import HlsLayer, Site, axes_of, numbered, own_layer, strides_of
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, narrow, no_macs
@@ -51,5 +52,6 @@ SPEC = OpSpec(
     run,
     no_macs,
     emit=emit,
+    cost=law.global_sum,
     source="ONNX GlobalAveragePool, ReduceMean, ReduceSum",
 )

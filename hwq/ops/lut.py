@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
+from hwq.cost.laws import elementwise as law
 from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, narrow, no_macs
@@ -18,7 +20,12 @@ class Lut:
     """Breaks (channels or 1, pieces - 1), non-decreasing along the second axis, and values (channels or 1, pieces).
 
     Between equal breaks there is an empty piece, whose value never occurs.
+
+    Attributes:
+        MAX_ENTRIES: Longer tables are built as comparisons with their breaks.
     """
+
+    MAX_ENTRIES: ClassVar[int] = 1024
 
     breaks: IntArray
     values: IntArray
@@ -52,17 +59,13 @@ def run(params: Lut, x: IntArray) -> IntArray:
     return out
 
 
-_MAX_ENTRIES = 1024
-"""Longer tables are built as comparisons with their breaks."""
-
-
 def emit(params: Lut, site: Site) -> tuple[HlsLayer, ...]:
     """A table where the input takes few values, else its constant pieces."""
     interval = site.input.type
     rows = max(len(params.breaks), len(params.values))
     attributes = {"n_in": prod(site.input.shape), "n_chan": rows}
     entries = interval.hi - interval.lo + 1
-    if entries <= _MAX_ENTRIES:
+    if entries <= params.MAX_ENTRIES:
         domain = np.arange(interval.lo, interval.hi + 1)[None, :, None]
         table = run(params, np.broadcast_to(domain, (1, entries, rows)))[0].T
         attributes |= {"n_entries": entries, "lo": interval.lo}
@@ -79,4 +82,13 @@ def emit(params: Lut, site: Site) -> tuple[HlsLayer, ...]:
     return (own_layer("HwqPieces", attributes | count, site, data=data),)
 
 
-SPEC = OpSpec("lut", Lut, infer, run, no_macs, emit=emit, source="a finite function by its constant pieces")
+SPEC = OpSpec(
+    "lut",
+    Lut,
+    infer,
+    run,
+    no_macs,
+    emit=emit,
+    cost=law.lut,
+    source="a finite function by its constant pieces",
+)

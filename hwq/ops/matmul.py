@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.cost.laws import elementwise as law
 from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, bounded, narrow, product_interval
@@ -47,4 +48,14 @@ def emit(_params: MatMul, site: Site) -> tuple[HlsLayer, ...]:
     return (own_layer("HwqMatmul", attributes, site, reads=(0, 1)),)
 
 
-SPEC = OpSpec("matmul", MatMul, infer, run, macs, emit=emit, source="ONNX MatMul of two activations", arity=2)
+SPEC = OpSpec(
+    "matmul",
+    MatMul,
+    infer,
+    run,
+    macs,
+    emit=emit,
+    cost=law.matmul,
+    source="ONNX MatMul of two activations",
+    arity=2,
+)

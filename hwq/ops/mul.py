@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from hwq.cost.laws import elementwise as law
 from hwq.emit.layers import HlsLayer, Site
 from hwq.ir import IntType, Tensor
 from hwq.ops.add import join_layer
@@ -38,4 +39,4 @@ def emit(_params: Mul, site: Site) -> tuple[HlsLayer, ...]:
     return (join_layer(a, b, site.output, site, None, (0, 1)),)
 
 
-SPEC = OpSpec("mul", Mul, infer, run, macs, emit=emit, source="ONNX Mul", arity=2)
+SPEC = OpSpec("mul", Mul, infer, run, macs, emit=emit, cost=law.mul, source="ONNX Mul", arity=2)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hwq.cost.laws import shape as law
 from hwq.emit.layers import HlsLayer, Site, axes_of, numbered, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, bounded, narrow, no_macs
@@ -80,4 +81,4 @@ def pad_layer(
     return own_layer("HwqPad", attributes, site, output=output, suffix=suffix)
 
 
-SPEC = OpSpec("pad", Pad, infer, run, no_macs, emit=emit, source="ONNX Pad")
+SPEC = OpSpec("pad", Pad, infer, run, no_macs, emit=emit, cost=law.pad, source="ONNX Pad")

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from hwq.cost.laws import shape as law
 from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
@@ -53,4 +54,4 @@ def emit(params: Slice, site: Site) -> tuple[HlsLayer, ...]:
     return (own_layer("HwqSlice", attributes, site),)
 
 
-SPEC = OpSpec("slice", Slice, infer, run, no_macs, emit=emit, source="ONNX Slice, Split")
+SPEC = OpSpec("slice", Slice, infer, run, no_macs, emit=emit, cost=law.slice_op, source="ONNX Slice, Split")

@@ -29,10 +29,9 @@ class OpSpec:
         run: (params, inputs as int64 arrays (N, *shape)) -> int64 array: the meaning, plain and slow.
         macs: (params, output tensor, input tensors) -> multiplications per inference.
         source: Where the definition comes from.
-        emit: (params, site) -> the hls4ml layers that compute it, the last one making the node's output;
-            None where there is no HLS layer yet.
-        cost: (node, input tensor, output tensor, setting) -> what it needs; a law of `hwq.cost.laws`;
-            None where there is no HLS layer yet.
+        emit: (params, site) -> the hls4ml layers that compute it, the last one making the node's output.
+        cost: (node, first input tensor, output tensor, setting, other input tensors) -> what it needs; a law
+            of `hwq.cost.laws`.
         arity: How many tensors it reads; None for one or more.
     """
 
@@ -42,8 +41,8 @@ class OpSpec:
     run: Callable[..., IntArray]
     macs: Callable[..., int]
     source: str
-    emit: Callable[[Any, Site], tuple[HlsLayer, ...]] | None = None
-    cost: Callable[..., LayerCost] | None = None
+    emit: Callable[[Any, Site], tuple[HlsLayer, ...]]
+    cost: Callable[..., LayerCost]
     arity: int | None = 1
 
 

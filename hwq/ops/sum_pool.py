@@ -7,6 +7,7 @@ from math import lcm, prod
 
 import numpy as np
 
+from hwq.cost.laws import pool as law
 from hwq.emit.layers import HlsLayer, Site, own_layer, window_attributes
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, bounded, narrow, no_macs
@@ -106,5 +107,12 @@ def emit(params: SumPool, site: Site) -> tuple[HlsLayer, ...]:
 
 
 SPEC = OpSpec(
-    "sum_pool", SumPool, infer, run, no_macs, emit=emit, source="ONNX AveragePool, before its division"
+    "sum_pool",
+    SumPool,
+    infer,
+    run,
+    no_macs,
+    emit=emit,
+    cost=law.cost,
+    source="ONNX AveragePool, before its division",
 )

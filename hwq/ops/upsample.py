@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwq.cost.laws import shape as law
 from hwq.emit.layers import HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, bounded, no_macs
@@ -38,5 +39,12 @@ def emit(params: Upsample, site: Site) -> tuple[HlsLayer, ...]:
 
 
 SPEC = OpSpec(
-    "upsample", Upsample, infer, run, no_macs, emit=emit, source="ONNX Resize, Upsample: nearest, asymmetric"
+    "upsample",
+    Upsample,
+    infer,
+    run,
+    no_macs,
+    emit=emit,
+    cost=law.upsample,
+    source="ONNX Resize, Upsample: nearest, asymmetric",
 )

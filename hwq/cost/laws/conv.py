@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hwq.cost.fits import fits
 from hwq.cost.laws.dense import stream_control
 from hwq.cost.laws.product import Product, block_factor, product
 from hwq.cost.laws.setting import Setting, banded, built, judged, routed, staged
-from hwq.cost.laws.weights import matrix_statistics
+from hwq.cost.laws.weights import PerArray, matrix_statistics
 from hwq.cost.model import ZERO, LayerCost, Value
-from hwq.errors import UnsupportedModel
 from hwq.ir import Node, Tensor
+from hwq.rounding import IntArray
 
 if TYPE_CHECKING:
+    from hwq.emit.layers import Windowed
     from hwq.ops.conv import Conv
 
 _SRL_DEPTH = 32
 """Bits that one LUT holds as a shift register."""
 _CSYNTH_SRL_LUT = 32
 """What csynth counts for a shift register of up to 32 words, at 16 and at 32 bits alike (sheet 4)."""
+_PLAIN = PerArray()
 _PIXEL_OVERHEAD_CYCLES = 7
 """Law L6 at 16 bits and below (11 at 32 bits)."""
 
 
 def cost(node: Node, x: Tensor, out: Tensor, setting: Setting) -> LayerCost:
-    """A convolution."""
+    """A convolution; groups and dilation are built with zeros, transposed ones read a spread-out tensor."""
     params: Conv = node.params
     if params.input_dilations != (1, 1):
-        raise UnsupportedModel(
-            node.name,
-            node.op,
-            "a transposed convolution has no HLS layer yet, so there is nothing to estimate",
-            "use an upsampling and a plain convolution",
-        )
-    core = product(matrix_statistics(params.weight), x.type.bits, out.type.bits, setting)
+        (h, w, c), (dh, dw) = x.shape, params.input_dilations
+        x = replace(x, shape=((h - 1) * dh + 1, (w - 1) * dw + 1, c))
+    core = product(matrix_statistics(built_weight(params)), x.type.bits, out.type.bits, setting)
     return (_stream if setting.stream else _parallel)(node, x, out, core, setting)
+
+
+def built_weight(params: Conv) -> IntArray:
+    """Weights as they are built: with zeros, or (kernel_h, kernel_w, 1, c) for a depthwise convolution."""
+    from hwq.ops.conv import is_depthwise, plain_weight
+
+    if is_depthwise(params) or (params.groups == 1 and params.dilations == (1, 1)):
+        return params.weight
+    return _PLAIN.get(params.weight, (params.groups, params.dilations), lambda: plain_weight(params))
 
 
 def window_mux_features(out_px: int, window: int, in_bits: int) -> dict[str, float]:
@@ -67,7 +75,7 @@ def _parallel(node: Node, x: Tensor, out: Tensor, core: Product, setting: Settin
     )
 
 
-def padded_size(params: Conv, x: Tensor) -> tuple[int, int]:
+def padded_size(params: Windowed, x: Tensor) -> tuple[int, int]:
     """Height and width of the input with its padding, which io_stream inserts as pixels."""
     top, left, bottom, right = params.pads
     return x.shape[0] + top + bottom, x.shape[1] + left + right

@@ -95,6 +95,16 @@ def _system_folders() -> tuple[str, ...]:
     return tuple(flag for folder in listed.split() for flag in ("-isystem", folder))
 
 
+def is_vendor(file: Path) -> bool:
+    """Whether it is of the vendor's types, hls4ml's copy or a project's."""
+    return "ap_types" in file.parts
+
+
+def is_system(file: Path | None) -> bool:
+    """Whether it came with the compiler."""
+    return file is not None and any(Path(folder) in file.parents for folder in _system_folders()[1::2])
+
+
 def parse(sources: Sequence[Path]) -> Unit:
     """One translation unit that includes all of `sources`, with ``__SYNTHESIS__`` defined."""
     text = _AS_IN_SYNTHESIS + "".join(f'#include "{source}"\n' for source in sources)

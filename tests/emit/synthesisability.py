@@ -100,10 +100,8 @@ def _lexical(cursor: Cursor, files: set[Path]) -> Iterator[Finding]:
     for child in cursor.get_children():
         if child.location.file is None or Path(child.location.file.name) not in files:
             continue
-        if child.kind in tree.FUNCTIONS:
-            yield from _findings(child)
-        else:
-            yield from _findings(child)
+        yield from _findings(child)
+        if child.kind not in tree.FUNCTIONS:
             yield from _lexical(child, files)
 
 
@@ -117,14 +115,6 @@ def _findings(cursor: Cursor) -> Iterator[Finding]:
         for rule, message in check(cursor):
             at = cursor.referenced if rule == "static-state" and cursor.kind == K.DECL_REF_EXPR else cursor
             yield Finding(str(tree.file_of(at) or ""), at.location.line, rule, message)
-
-
-def _vendor(file: Path) -> bool:
-    return tree.ap_types() in file.parents or "ap_types" in file.parts
-
-
-def _system(file: Path | None) -> bool:
-    return file is not None and not _vendor(file) and str(file).startswith("/usr/")
 
 
 # Calls ----------------------------------------------------------------------------------------------------
@@ -151,7 +141,7 @@ def _followed(call: Cursor) -> list[Cursor]:
     if _is_other_instance(call):
         return []
     found = [(c, tree.file_of(c)) for c in tree.callees(call)]
-    return [c for c, file in found if file and not _vendor(file) and not _system(file)]
+    return [c for c, file in found if file and not tree.is_vendor(file) and not tree.is_system(file)]
 
 
 def _is_other_instance(call: Cursor) -> bool:
@@ -184,7 +174,7 @@ def _check_call(call: Cursor) -> _Found:
             yield "dynamic-memory", f"{name}()"
         elif file is not None and file.name in _LIBM_FILES and name not in _BUILDABLE:
             yield "float", f"{name}() of the mathematical library"
-        elif _system(file) and name not in _BUILDABLE:
+        elif tree.is_system(file) and name not in _BUILDABLE:
             yield (
                 "system-call",
                 f"{name}() of {file.name if file else ''} is not inside #ifndef __SYNTHESIS__",
@@ -197,7 +187,7 @@ def _check_reference(reference: Cursor) -> _Found:
     variable = reference.referenced
     if variable is None or variable.kind != K.VAR_DECL or not tree.is_state(variable):
         return
-    if _system(tree.file_of(variable)) and not tree.is_const(variable):
+    if tree.is_system(tree.file_of(variable)) and not tree.is_const(variable):
         yield "system-call", f"{variable.spelling} is not inside #ifndef __SYNTHESIS__"
     elif not tree.is_const(variable):
         yield "static-state", _state(variable)

@@ -36,6 +36,7 @@ int main() {
     compare<1, 5, 6, 0, 2, 3, false, 3, 3>();
     compare<3, 6, 2, 1, 2, 2, false, 2, 2>(); // columns
     compare<3, 6, 2, 5, 1, 1, false, 2, 2>();
+    compare<2, 8, 2, 1, 3, 2, false, 2, 2>();
     compare<6, 7, 1, 2, 2, 2, true, 7, 2>(); // channels
     compare<6, 4, 1, 0, 1, 4, true, 4, 4>();
     return finish();

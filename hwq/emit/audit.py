@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hwq.emit.layers import interval_of
+from hwq.emit.layers import Binary, interval_of
 from hwq.emit.own import OWN
 from hwq.emit.plan import Plan, PlannedLayer, configuration
 from hwq.hardware import Strategy
@@ -134,6 +134,8 @@ def _held_type(node: Any, key: str) -> Any:
 
 def _is_type(held: Any, asked: IntType) -> bool:
     """A fixed point type without fraction; an integer type would change what product hls4ml builds."""
+    if isinstance(asked, Binary):
+        return str(held.__class__.__name__).endswith("XnorPrecisionType")
     modes = [str(getattr(held, name, "")) for name in ("rounding_mode", "saturation_mode")]
     return (
         held.__class__.__name__.endswith("FixedPrecisionType")
@@ -243,6 +245,7 @@ def _written_types(planned: PlannedLayer, node: Any, defines: dict[str, str]) ->
         else:
             name = node.weights[key].type.name if key in node.weights else node.get_attr(f"{key}_t").name
         want = f"ap_{'' if asked.signed else 'u'}fixed<{asked.bits},{asked.bits}>"
+        want = "ap_uint<1>" if isinstance(asked, Binary) else want
         if want not in defines.get(name, ""):
             findings.append(f"type {name} is {defines.get(name)}, asked {want}")
     return findings

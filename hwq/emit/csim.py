@@ -64,6 +64,7 @@ class _Traced(msgspec.Struct):
     tensor: str
     shape: list[Annotated[int, msgspec.Meta(ge=1, le=2**28)]]
     of: str = ""
+    binary: bool = False
 
 
 class _Model(msgspec.Struct):
@@ -245,7 +246,10 @@ def _read_traces(manifest: _Manifest, dump: Path) -> dict[str, IntArray]:
     sizes = [int(np.prod(entry.shape)) for entry in layers]
     table = np.fromfile(dump, dtype=np.int64).reshape(-1, sum(sizes))
     columns = np.split(table, np.cumsum(sizes)[:-1], axis=1)
-    traces = {e.tensor: c.reshape(-1, *e.shape) for e, c in zip(layers, columns, strict=True)}
+    traces = {
+        e.tensor: (2 * c - 1 if e.binary else c).reshape(-1, *e.shape)
+        for e, c in zip(layers, columns, strict=True)
+    }
     return _with_aliases(manifest, traces)
 
 

@@ -41,7 +41,7 @@ def generate(
     files = {
         **firmware.files,
         **project_files(plan, config, firmware, golden),
-        **golden_files(graph, golden, [tensor for _, tensor, _ in plan.traced()]),
+        **golden_files(graph, golden, [(tensor, p.binary) for p, tensor, _ in plan.traced()]),
     }
     files[NAME] = make_manifest(graph, config, plan, files, expected)
     return Project(files)

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from hwq.emit.audit import audit_files, audit_model
-from hwq.emit.layers import precision
+from hwq.emit.layers import Binary, precision
 from hwq.emit.own import HEADERS, OWN, OwnLayer
 from hwq.emit.plan import Plan, PlannedLayer, configuration
 from hwq.errors import CheckFailed
 from hwq.files import data_dir
 from hwq.hardware import HardwareConfig, Strategy
+from hwq.ir import IntType
 
 _DEFAULT_TYPE = "fixed<3,3>"
 """Deliberately absurd: a type that was forgotten is noticed."""
@@ -71,7 +72,27 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
     _register(hls4ml)
     settings = {**_target(plan, config), "OutputDir": folder, "HLSConfig": _hls_config(plan, config)}
     layers = [_layer_dict(p) for p in plan.layers]
-    return hls4ml.model.ModelGraph.from_layer_list(settings, layers, list(plan.inputs), list(plan.outputs))
+    with _short_windows(hls4ml.backends.get_backend("Vitis")):
+        return hls4ml.model.ModelGraph.from_layer_list(
+            settings, layers, list(plan.inputs), list(plan.outputs)
+        )
+
+
+_FILL = """template <class data_T, typename CONFIG_T>
+class fill_buffer_{index}
+    : public nnet::hwq_fill_buffer<data_T, CONFIG_T, nnet::FillConv2DBuffer<data_T, CONFIG_T>> {{}};
+"""
+
+
+@contextlib.contextmanager
+def _short_windows(backend: Any) -> Iterator[None]:
+    """Our loops in place of the tables of indices that hls4ml generates for convolutions in io_parallel."""
+    generated = backend.generate_conv2d_line_buffer_fn
+    backend.generate_conv2d_line_buffer_fn = lambda index, *_args, **_kwargs: _FILL.format(index=index)
+    try:
+        yield
+    finally:
+        backend.generate_conv2d_line_buffer_fn = generated
 
 
 def _hls_config(plan: Plan, config: HardwareConfig) -> dict[str, Any]:
@@ -102,7 +123,7 @@ def _target(plan: Plan, config: HardwareConfig) -> dict[str, Any]:
 
 
 def _layer_config(planned: PlannedLayer, strategy: Strategy, traced: set[str]) -> dict[str, Any]:
-    types = {key: precision(kind) for key, kind in planned.layer.types.items()}
+    types = {key: _precision(kind) for key, kind in planned.layer.types.items()}
     settings: dict[str, Any] = {
         "Precision": types,
         "Trace": planned.name in traced,
@@ -110,6 +131,13 @@ def _layer_config(planned: PlannedLayer, strategy: Strategy, traced: set[str]) -
     if planned.layer.matrix:
         settings |= {"Strategy": strategy.value, "ReuseFactor": planned.reuse}
     return settings
+
+
+def _precision(kind: IntType) -> Any:
+    """The XNOR type has no name in hls4ml: `uint<1>` would be an integer."""
+    from hls4ml.model.types import XnorPrecisionType
+
+    return XnorPrecisionType() if isinstance(kind, Binary) else precision(kind)
 
 
 def _layer_dict(planned: PlannedLayer) -> dict[str, Any]:
@@ -151,6 +179,10 @@ def _collect(folder: Path) -> dict[str, bytes]:
         for path in sorted((folder / "firmware").rglob("*"))
         if path.is_file()
     }
+    code = "firmware/nnet_utils/nnet_code_gen.h"
+    if b"hwq_fill_buffer" in files.get(code, b""):
+        anchor = b'#include "nnet_common.h"\n'
+        files[code] = files[code].replace(anchor, anchor + b'#include "hwq_fill_buffer.h"\n', 1)
     for name in HEADERS:
         files[f"firmware/nnet_utils/{name}"] = (data_dir("hls_templates") / name).read_bytes()
     return _reachable(files)

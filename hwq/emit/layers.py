@@ -48,6 +48,20 @@ class Site:
         return UnsupportedModel(self.node, self.op, reason, cure)
 
 
+@dataclass(frozen=True)
+class Binary(IntType):
+    """The codes 0 and 1, which stand for -1 and +1: hls4ml's XNOR type."""
+
+    lo: int = 0
+    hi: int = 1
+
+    def __str__(self) -> str:
+        return "binary"
+
+
+BINARY = Binary()
+
+
 class Windowed(Protocol):
     """Parameters of an op that moves a window over an image; pairs are (height, width)."""
 
@@ -97,6 +111,8 @@ def precision(kind: IntType) -> str:
     >>> precision(IntType(-4, 3)), precision(IntType(0, 1))
     ('fixed<3,3>', 'ufixed<1,1>')
     """
+    if isinstance(kind, Binary):
+        raise TypeError("hls4ml has no name for its XNOR type, only an object")
     return f"{'fixed' if kind.signed else 'ufixed'}<{kind.bits},{kind.bits}>"
 
 
@@ -137,8 +153,13 @@ def conv2d(
 
 
 def matrix_layer(class_name: str, attributes: Mapping[str, Any], weight: IntArray, site: Site) -> HlsLayer:
-    """A layer of multiply-accumulates. Partial sums may wrap in the accumulator: the final value fits it."""
+    """A layer of multiply-accumulates, with one bit a weight where all are -1 or +1.
+
+    Partial sums may wrap in the accumulator: the final value fits it.
+    """
     types = {"result": site.output.type, "accum": site.output.type, "weight": interval_of(weight)}
+    if (np.abs(weight) == 1).all():
+        weight, types["weight"] = (weight + 1) // 2, BINARY
     return HlsLayer(class_name, attributes, site.output.shape, types, {"weight": weight}, matrix=True)
 
 

@@ -39,7 +39,12 @@ def make_manifest(
         "outputs": [_port(graph, p) for p in graph.outputs],
         "layers": [_layer(p) for p in plan.layers if p.node is not None],
         "trace": [
-            {"layer": p.name, "tensor": tensor, "shape": list(graph.tensors[tensor].shape)}
+            {
+                "layer": p.name,
+                "tensor": tensor,
+                "shape": list(graph.tensors[tensor].shape),
+                "binary": p.binary,
+            }
             for p, tensor, _ in plan.traced()
         ],
         "aliases": [

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
-from hwq.emit.layers import PREVIOUS, HlsLayer, Site
+from hwq.emit.layers import BINARY, PREVIOUS, Binary, HlsLayer, Site
 from hwq.emit.own import OWN, constants
 from hwq.errors import InputError, UnsupportedModel
 from hwq.hardware import HardwareConfig, Io, Strategy
 from hwq.ir import Graph, Node, Tensor
 from hwq.ops import OPS
+from hwq.ops.conv import Conv, is_depthwise
+from hwq.ops.dense import Dense
+from hwq.ops.max_pool import MaxPool
 from hwq.ops.reshape import Reshape
+from hwq.ops.threshold import Threshold
 from hwq.ops.transpose import Transpose
 
 _MAX_READERS = 7
@@ -39,6 +43,11 @@ class PlannedLayer:
     inputs: tuple[str, ...]
     layer: HlsLayer
     reuse: int = 1
+
+    @property
+    def binary(self) -> bool:
+        """Whether its output holds 0 and 1 for -1 and +1."""
+        return isinstance(self.layer.types["result"], Binary)
 
 
 @dataclass(frozen=True)
@@ -97,11 +106,12 @@ def make_plan(graph: Graph, config: HardwareConfig) -> Plan:
     sources = tuple(_wire(graph, aliases, p.tensor, p.name) for p in graph.outputs)
     nodes = _needed(graph, sources)
     _check_readers(graph, nodes, sources, stream=config.io is Io.STREAM)
+    built = _with_binary(graph, nodes, sources)
     layers = [_input(graph, i) for i in range(len(graph.inputs))]
     makers = {p.tensor: layer.name for p, layer in zip(graph.inputs, layers, strict=True)}
     for i, node in enumerate(graph.nodes):
         if node in nodes:
-            layers += _layers_of(graph, config, node, i, makers)
+            layers += _layers_of(built, config, node, i, makers)
             makers[node.output] = layers[-1].name
     return Plan(
         top=f"hwq_{identifier(graph.name)}",
@@ -174,6 +184,46 @@ def _check_readers(graph: Graph, nodes: tuple[Node, ...], sources: tuple[str, ..
                 f"{tensor.type.bits} bits; {_MAX_BITS} can be built",
                 "use fewer weight or activation bits",
             )
+
+
+def _with_binary(graph: Graph, nodes: tuple[Node, ...], sources: tuple[str, ...]) -> Graph:
+    """The graph with one bit for each tensor of -1 and +1 whose readers hls4ml builds as XNOR or sign changes."""
+    readers: dict[str, list[Node]] = {}
+    for node in nodes:
+        for tensor in node.inputs:
+            readers.setdefault(tensor, []).append(node)
+    binary: set[str] = set()
+    for node in reversed(nodes):
+        if node.output not in sources and all(_reads_binary(graph, r, binary) for r in readers[node.output]):
+            binary.add(node.output)
+    made: set[str] = set()
+    for node in nodes:
+        comes = _makes_signs(node) or (_moves(graph, node) and node.inputs[0] in made)
+        if comes and node.output in binary:
+            made.add(node.output)
+    signs = {t: replace(graph.tensors[t], type=BINARY) for t in made}
+    return replace(graph, tensors={**graph.tensors, **signs})
+
+
+def _reads_binary(graph: Graph, node: Node, binary: set[str]) -> bool:
+    """A product without padding, which would be neither -1 nor +1; or what hands the bits on to such."""
+    params = node.params
+    if isinstance(params, Conv):
+        return not any(params.pads) and params.input_dilations == (1, 1) and not is_depthwise(params)
+    return isinstance(params, Dense) or (_moves(graph, node) and node.output in binary)
+
+
+def _moves(graph: Graph, node: Node) -> bool:
+    return isinstance(node.params, MaxPool) or is_reshape(graph, node)
+
+
+def _makes_signs(node: Node) -> bool:
+    params = node.params
+    return isinstance(params, Threshold) and (params.base, params.step, params.thresholds.shape[1]) == (
+        -1,
+        2,
+        1,
+    )
 
 
 def _input(graph: Graph, index: int) -> PlannedLayer:

@@ -28,7 +28,6 @@ from hwq.ops.threshold import Threshold
 from hwq.ops.window import windows
 from hwq.probes import random_codes
 from hwq.rounding import IntArray
-from hwq.sim import reference
 
 Codes = dict[str, IntArray]
 
@@ -57,7 +56,7 @@ class Golden:
 def make_golden(graph: Graph, user_codes: Mapping[str, IntArray] | None = None, seed: int = 0) -> Golden:
     """Golden inputs, and what the integer graph makes of them."""
     inputs = golden_inputs(graph, user_codes, seed)
-    return Golden(inputs, reference.run(graph, inputs))
+    return Golden(inputs, sim.run(graph, inputs, trace=True))
 
 
 def golden_inputs(
@@ -305,12 +304,18 @@ def hashes(array: IntArray) -> IntArray:
     return total.view(np.int64)
 
 
-def golden_files(graph: Graph, golden: Golden, traced: list[str]) -> dict[str, bytes]:
-    """In ``tb_data/``: inputs and outputs in the order of the graph's ports, a hash of each traced tensor."""
+def golden_files(graph: Graph, golden: Golden, traced: list[tuple[str, bool]]) -> dict[str, bytes]:
+    """In ``tb_data/``: inputs and outputs in the order of the graph's ports, a hash of each traced tensor.
+
+    Of a binary one, 0 and 1 are traced.
+    """
     files = input_files(graph, golden.inputs)
     outputs = [golden.tensors[p.tensor] for p in graph.outputs]
     files |= {f"golden_{i}.dat": rows_text(array).encode() for i, array in enumerate(outputs)}
-    layers = np.stack([hashes(golden.tensors[t]) for t in traced], axis=1)
+    layers = np.stack(
+        [hashes((golden.tensors[t] + 1) // 2 if binary else golden.tensors[t]) for t, binary in traced],
+        axis=1,
+    )
     files["golden_layers.dat"] = rows_text(layers).encode()
     return {f"tb_data/{name}": content for name, content in files.items()}
 

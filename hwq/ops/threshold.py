@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from hwq.cost.laws.threshold import cost
-from hwq.emit.layers import HlsLayer, Site, own_layer
+from hwq.emit.layers import Binary, HlsLayer, Site, own_layer
 from hwq.ir import IntType, Tensor
 from hwq.ops.spec import OpSpec, no_macs
 from hwq.rounding import IntArray
@@ -49,12 +49,13 @@ def emit(params: Threshold, site: Site) -> tuple[HlsLayer, ...]:
     """Our own layer; thresholds below the input's interval act as its lowest value, above it as never."""
     table = np.clip(params.thresholds, site.input.type.lo, site.input.type.hi + 1)
     channels, steps = table.shape
+    binary = isinstance(site.output.type, Binary)
     attributes = {
         "n_in": prod(site.input.shape),
         "n_chan": channels,
         "n_steps": steps,
-        "base": params.base,
-        "step": params.step,
+        "base": 0 if binary else params.base,
+        "step": 1 if binary else params.step,
         "count_t": IntType(0, steps),
     }
     return (own_layer("HwqThreshold", attributes, site, data={"thresholds": table}),)

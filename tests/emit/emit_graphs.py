@@ -315,6 +315,30 @@ def _sum_branches(net: Net) -> list[str]:
 
 
 @cache
+def binary_net() -> Graph:
+    """Weights and activations of -1 and +1 through pools, a flatten and two readers; and weights of more bits."""
+    net = Net(6)
+
+    def signs(x: str) -> str:
+        return net.threshold(x, 2, base=-1, step=2)
+
+    def ones(*shape: int) -> IntArray:
+        return RNG(net.seed + len(net.nodes)).choice([-1, 1], shape)
+
+    x = net.input((9, 8, 3), -8, 7)
+    a = signs(net.add(Conv(ones(3, 3, 3, 5), pads=(1, 1, 1, 1)), x))
+    a = net.add(MaxPool((2, 2), (2, 2)), a)
+    b = signs(net.add(Conv(ones(2, 2, 5, 6)), a))
+    wide = net.conv(a, 3, lo=-2, hi=3)
+    padded = signs(net.add(Conv(ones(1, 1, 5, 4)), a))
+    padded = net.add(Conv(ones(3, 3, 4, 2), pads=(1, 1, 1, 1)), padded)
+    b = net.add(MaxPool((2, 2), (1, 1)), b)
+    b = net.add(Reshape((int(np.prod(net.tensors[b].shape)),)), b)
+    c = signs(net.add(Dense(ones(net.tensors[b].shape[0], 7)), b))
+    return net.graph(net.dense(c, 4, lo=-8, hi=7), net.add(Dense(ones(7, 3)), c), wide, padded, name="binary")
+
+
+@cache
 def all_ops() -> Graph:
     """Every op on its own, in one graph with many inputs and outputs: one compilation covers them."""
     net = Net(3)

@@ -14,7 +14,7 @@ from hwq.hardware import HardwareConfig, Io, Strategy
 from hwq.ir import Graph
 from hwq.ops import OPS
 from hwq.sim import reference
-from tests.emit.emit_graphs import all_ops, config, conv_net, high_reuse, mixed_net, more_ops
+from tests.emit.emit_graphs import all_ops, binary_net, config, conv_net, high_reuse, mixed_net, more_ops
 
 CELLS = [
     (io, strategy, high)
@@ -62,7 +62,7 @@ def test_every_op_is_exact_in_the_other_cells(io: Io, strategy: Strategy, high: 
 
 
 @pytest.mark.parametrize("io", Io)
-@pytest.mark.parametrize("net", [conv_net, mixed_net])
+@pytest.mark.parametrize("net", [conv_net, mixed_net, binary_net])
 def test_networks_are_exact(net: Callable[[], Graph], io: Io, tmp_path: Path) -> None:
     graph = net()
     assert_equal(graph, config(graph, io), tmp_path / "p")

@@ -14,6 +14,8 @@ from typing import Any
 from clang.cindex import Cursor, CursorKind, Diagnostic, Index, StorageClass, TypeKind, conf
 
 K = CursorKind
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-label")
+"""For g++: all, but for what every C++ for synthesis has, pragmas of its own and labels of loops."""
 FUNCTIONS = {
     K.FUNCTION_DECL,
     K.FUNCTION_TEMPLATE,
@@ -46,6 +48,15 @@ _ARRAYS = {
     TypeKind.INCOMPLETEARRAY,
     TypeKind.VARIABLEARRAY,
     TypeKind.DEPENDENTSIZEDARRAY,
+}
+
+_INTEGERS = {
+    TypeKind.INT,
+    TypeKind.UINT,
+    TypeKind.LONG,
+    TypeKind.ULONG,
+    TypeKind.LONGLONG,
+    TypeKind.ULONGLONG,
 }
 
 # The open ap_types refuse to be compiled for synthesis, so they come before the macro that the tool defines.
@@ -225,7 +236,7 @@ def is_constant(cursor: Cursor, free: str = "") -> bool:
     parts = operands(cursor)
     if cursor.kind in _LITERALS:
         return True
-    if cursor.kind in _MADE_OF_PARTS or operator_of(cursor):
+    if cursor.kind in _MADE_OF_PARTS or operator_of(cursor) or _is_conversion(cursor):
         return bool(parts) and all(is_constant(part, free) for part in parts)
     if cursor.kind == K.CALL_EXPR:
         return _is_constexpr(cursor.referenced) and all(is_constant(a, free) for a in cursor.get_arguments())
@@ -234,6 +245,11 @@ def is_constant(cursor: Cursor, free: str = "") -> bool:
             return all(is_constant(part, free) for part in parts)
         return bool(cursor.spelling == free and free) or _names_constant(cursor)
     return False
+
+
+def _is_conversion(cursor: Cursor) -> bool:
+    """int(x), where x depends on a template parameter."""
+    return bool(cursor.kind == K.CALL_EXPR and cursor.referenced is None and cursor.type.kind in _INTEGERS)
 
 
 def _names_constant(name: Cursor) -> bool:

@@ -43,6 +43,14 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("[j * CONFIG_T::dilation_width][c]", "[j * CONFIG_T::dilation_width][0]"),
         ("column < span::width", "column + 1 < span::width"),
     ],
+    "hwq_fill_buffer": [
+        ("+ i - int(CONFIG_T::pad_top)", "+ i + int(CONFIG_T::pad_top)"),
+        ("h < int(CONFIG_T::in_height)", "h <= int(CONFIG_T::in_height)"),
+        ("if (partition == q)", "if (partition >= q)"),
+        ("q * CONFIG_T::n_pixels + p", "q + p"),
+        ("int(pixel % CONFIG_T::out_width)", "int(pixel % CONFIG_T::n_pixels)"),
+        ("window[at++]", "window[at]"),
+    ],
     "hwq_global_sum": [
         ("i3 * CONFIG_T::stride3] += data[at++]", "i3 * CONFIG_T::stride3] += data[at]"),
         (
@@ -93,8 +101,9 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("in = kept[whole ? from : 0]", "in = kept[0]"),
     ],
     "hwq_pool": [
-        ("x > total", "x < total"),
-        ("first ? res_T(x) : res_T(total + x)", "res_T(total + x)"),
+        ("x > total)", "x < total)"),
+        ("first ? res_T(x) : res_T(total + x)", "res_T(x)"),
+        ("first || x > total", "x > total"),
         ("total * row_factor[row] * column_factor[column]", "total * row_factor[row]"),
         (
             "total * row_factor[out_row] * column_factor[out_column]",
@@ -167,7 +176,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
             "column <= CONFIG_T::pad_left + CONFIG_T::in_width",
         ),
         ("top % CONFIG_T::stride_height == 0", "true"),
-        ("left / CONFIG_T::stride_width < CONFIG_T::out_width", "true"),
+        ("left % CONFIG_T::stride_width == 0", "true"),
         ("window[i][j][c] = window[i][j + 1][c]", "window[i][j][c] = window[i][j][c]"),
         (
             "lines[i][column][c] = window[i + 1][span::columns - 1][c]",

@@ -49,7 +49,6 @@ ACCEPTED = (
             "pooling_stream",
             "sepconv_stream",
             "stream",
-            "transpose_stream",
         )
     ),
     Accepted(

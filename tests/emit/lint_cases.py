@@ -52,6 +52,11 @@ FAULTS = {
         "template <class C> void f(C c) { for (unsigned i = 0; i < c.n; i++) { c.x[i] = 0; } }",
         "bound of 'i'",
     ),
+    "converted bound": (
+        "unbounded-loop",
+        "template <class C> void f(C c) { for (int i = 0; i < int(c.n); i++) { c.x[i] = 0; } }",
+        "bound of 'i'",
+    ),
     "virtual": ("virtual", "struct S { virtual int f() { return 1; } };", r"f\(\) is virtual"),
     "virtual destructor": ("virtual", "struct S { virtual ~S() {} };", "is virtual"),
     "virtual base": ("virtual", "struct S {}; struct T : virtual S {};", "virtual base"),
@@ -148,6 +153,9 @@ INNOCENT = {
         "    for (int i = last; i >= 0; i -= 2) { x[i] = 2; }\n"
         "    for (int i = 0; i + 1 < (N > 4 ? 4 : N); ++i) { x[i] = x[i + 1]; }\n"
         "}"
+    ),
+    "converted bound": (
+        "template <class C> void f(int *x) { for (int i = 0; i < int(C::n) - 1; i++) { x[i] = 1; } }"
     ),
     "constexpr bound": (
         "constexpr int half(int n) { return n / 2; }\n"

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from hwq.files import data_dir
-from tests.emit.clang_tree import ap_types
+from tests.emit.clang_tree import WARNINGS, ap_types
 from tests.emit.header_mutants import MUTANTS
 
 FOLDER = Path(__file__).parent / "cpp"
 TEMPLATES = data_dir("hls_templates")
 HEADERS = sorted(h.stem for h in TEMPLATES.glob("hwq_*.h"))
-WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-label")
 # Shifts apart, which ap_types makes of negative numbers; no optimiser, which warns of ap_types.
 SANITISED = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize=shift", "-fno-sanitize-recover=all")
 

@@ -9,8 +9,8 @@ import pytest
 
 from hwq.emit import generate
 from hwq.hardware import Io
+from tests.emit.clang_tree import WARNINGS
 from tests.emit.emit_graphs import all_ops, config, dense_net, more_ops
-from tests.emit.test_emit_headers import WARNINGS
 
 
 def warnings_of(project: Path) -> str:
@@ -22,7 +22,17 @@ def warnings_of(project: Path) -> str:
     paths = [f for p in (firmware / "ap_types", library, library.parent) for f in ("-isystem", str(p))]
     sources = [*map(str, firmware.glob("*.cpp")), *map(str, project.glob("*_test.cpp"))]
     assert len(sources) == 2
-    command = ["g++", "-std=c++14", "-fsyntax-only", *WARNINGS, *paths, "-I", str(project)]
+    command = [
+        "g++",
+        "-std=c++14",
+        "-fsyntax-only",
+        *WARNINGS,
+        *paths,
+        "-I",
+        str(project),
+        "-I",
+        str(firmware / "nnet_utils"),
+    ]
     return subprocess.run([*command, *sources], capture_output=True, text=True, check=False).stderr
 
 

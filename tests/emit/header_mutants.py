@@ -46,7 +46,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     "hwq_fill_buffer": [
         ("+ i - int(CONFIG_T::pad_top)", "+ i + int(CONFIG_T::pad_top)"),
         ("h < int(CONFIG_T::in_height)", "h <= int(CONFIG_T::in_height)"),
-        ("if (partition == q)", "if (partition >= q)"),
+        ("if (partition == q)", "if (partition <= q)"),
         ("q * CONFIG_T::n_pixels + p", "q + p"),
         ("int(pixel % CONFIG_T::out_width)", "int(pixel % CONFIG_T::n_pixels)"),
         ("window[at++]", "window[at]"),

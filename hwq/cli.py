@@ -76,7 +76,9 @@ Reuse = Annotated[
 StrategyName = Annotated[
     str | None, typer.Option("--strategy", help="latency or resource; by default as --reuse asks.")
 ]
-BackendName = Annotated[str, typer.Option("--backend", help="Tool family: vitis.")]
+BackendName = Annotated[
+    str, typer.Option("--backend", help="Tool family: vitis (2020.1 and later), vivado (Vivado HLS).")
+]
 
 
 def _show(*things: Any, quiet: bool = False) -> None:

@@ -28,9 +28,10 @@ class Strategy(str, Enum):
 
 
 class Backend(str, Enum):
-    """Tool families that projects are written for."""
+    """Tool families that projects are written for: Vitis HLS (2020.1 and later), Vivado HLS (before)."""
 
     VITIS = "vitis"
+    VIVADO = "vivado"
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from hwq.emit.own import HEADERS, OWN, OwnLayer
 from hwq.emit.plan import Plan, PlannedLayer, configuration
 from hwq.errors import CheckFailed
 from hwq.files import data_dir
-from hwq.hardware import HardwareConfig, Strategy
+from hwq.hardware import Backend, HardwareConfig, Strategy
 from hwq.ir import IntType
 
+CLOCK_UNCERTAINTY = "27%"
 _DEFAULT_TYPE = "fixed<3,3>"
 """Deliberately absurd: a type that was forgotten is noticed."""
 _registered: list[type] = []
@@ -72,7 +73,7 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
     _register(hls4ml)
     settings = {**_target(plan, config), "OutputDir": folder, "HLSConfig": _hls_config(plan, config)}
     layers = [_layer_dict(p) for p in plan.layers]
-    with _short_windows(hls4ml.backends.get_backend("Vitis")):
+    with _short_windows(hls4ml.backends.get_backend(config.backend.value)):
         return hls4ml.model.ModelGraph.from_layer_list(
             settings, layers, list(plan.inputs), list(plan.outputs)
         )
@@ -106,10 +107,10 @@ def _hls_config(plan: Plan, config: HardwareConfig) -> dict[str, Any]:
 def _target(plan: Plan, config: HardwareConfig) -> dict[str, Any]:
     return {
         "ProjectName": plan.top,
-        "Backend": "Vitis",
+        "Backend": config.backend.value.title(),
         "Part": config.board.part,
         "ClockPeriod": config.clock_ns,
-        "ClockUncertainty": "27%",
+        "ClockUncertainty": CLOCK_UNCERTAINTY,
         "IOType": "io_stream" if plan.stream else "io_parallel",
         "TraceOutput": True,
         "WriterConfig": {
@@ -213,12 +214,12 @@ def _register(hls4ml: Any) -> None:
     # Its pass "remove_transpose_before_flatten" permutes weights for one order of axes, whichever it is.
     kept = type("HwqReshape", (Reshape,), {"_channels_last_keep_transpose": True})
     hls4ml.model.layers.register_layer(kept.__name__, kept)
-    backend = hls4ml.backends.get_backend("Vitis")
     for name, own in OWN.items():
         cls = _layer_class(name, own)
         hls4ml.model.layers.register_layer(name, cls)
-        for template in _templates(cls, own):
-            backend.register_template(template)
+        for backend in Backend:
+            for template in _templates(cls, own):
+                hls4ml.backends.get_backend(backend.value).register_template(template)
         _registered.append(cls)
 
 

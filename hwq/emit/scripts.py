@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 
 import hwq
-from hwq.emit.hls4ml import Firmware
+from hwq.emit.hls4ml import CLOCK_UNCERTAINTY, Firmware
 from hwq.emit.plan import Plan
 from hwq.emit.testbench import Golden
 from hwq.files import data_dir
@@ -15,7 +15,6 @@ from hwq.hardware import HardwareConfig
 
 CXX_FLAGS = ("-std=c++14", "-O1", "-w")
 """For csim; -O3 compiles longer than a few hundred images take to run."""
-CLOCK_UNCERTAINTY = "27%"
 
 _STEPS = ("open_hls", "csim", "csynth", "cosim", "export", "impl")
 _COPIED = {f"scripts/{step}.tcl": f"{step}.tcl" for step in _STEPS}
@@ -54,6 +53,7 @@ def _values(plan: Plan, config: HardwareConfig, firmware: Firmware, golden: Gold
         "clock_ns": f"{config.clock_ns:g}",
         "clock_uncertainty": CLOCK_UNCERTAINTY,
         "io": config.io.value,
+        "backend": config.backend.value,
         "strategy": config.strategy.value,
         "cxxflags": CXX_FLAGS,
         "rows": golden.rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from hwq.hardware import Backend, Io
 from hwq.lowering import constants, elementwise, pools, products, shapes
 from hwq.lowering.lower import EPILOGUES, QUANTIZERS
 from hwq.ops import OPS
@@ -24,10 +25,9 @@ def markdown() -> str:
     }
     rows = ["| lowered from a QONNX file | operators |", "|---|---|"]
     rows += [f"| {kind} | {', '.join(sorted(names))} |" for kind, names in lowered.items()]
-    rows += ["", "| integer operation | simulated, verified | generated | estimated |", "|---|---|---|---|"]
-    for name, spec in OPS.items():
-        built, priced = ("yes" if hook else "not yet" for hook in (spec.emit, spec.cost))
-        rows.append(f"| `{name}` | yes | {built} | {priced} |")
+    cells = [f"{backend.value.title()} {io.value}" for backend in Backend for io in Io]
+    rows += ["", f"| integer operation | {' | '.join(cells)} |", f"|---|{'---|' * len(cells)}"]
+    rows += [f"| `{name}` | {' | '.join(['exact'] * len(cells))} |" for name in OPS]
     return "\n".join(rows)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hwq import boards
-from hwq.hardware import HardwareConfig, Io, Strategy, configure, legal_reuse, matrix_shape
+from hwq.hardware import Backend, HardwareConfig, Io, Strategy, configure, legal_reuse, matrix_shape
 from hwq.ir import Graph, IntType, Layout, Node, Port, Tensor, check
 from hwq.ops import OPS
 from hwq.ops.add import Add
@@ -131,9 +131,14 @@ class Net:
 
 
 def config(
-    graph: Graph, io: Io = Io.PARALLEL, strategy: Strategy = Strategy.LATENCY, reuse: int = 1
+    graph: Graph,
+    io: Io = Io.PARALLEL,
+    strategy: Strategy = Strategy.LATENCY,
+    reuse: int = 1,
+    backend: Backend = Backend.VITIS,
 ) -> HardwareConfig:
-    return configure(graph, boards.load("pynq-z2"), io=io, strategy=strategy, reuse=reuse)
+    board = boards.load("pynq-z2")
+    return configure(graph, board, io=io, strategy=strategy, reuse=reuse, backend=backend)
 
 
 @cache

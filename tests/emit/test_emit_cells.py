@@ -10,17 +10,23 @@ import pytest
 
 from hwq.emit import csim, generate
 from hwq.emit.testbench import golden_inputs
-from hwq.hardware import HardwareConfig, Io, Strategy
+from hwq.hardware import Backend, HardwareConfig, Io, Strategy
 from hwq.ir import Graph
 from hwq.ops import OPS
 from hwq.sim import reference
-from tests.emit.emit_graphs import all_ops, binary_net, config, conv_net, high_reuse, mixed_net, more_ops
+from tests.emit.emit_graphs import (
+    all_ops,
+    binary_net,
+    config,
+    conv_net,
+    dense_net,
+    high_reuse,
+    mixed_net,
+    more_ops,
+)
 
-CELLS = [
-    (io, strategy, high)
-    for io in Io
-    for strategy, high in ((Strategy.LATENCY, False), (Strategy.RESOURCE, True))
-]
+LOW, HIGH = (Strategy.LATENCY, False), (Strategy.RESOURCE, True)
+OTHERS = [(Strategy.LATENCY, True), (Strategy.RESOURCE, False)]
 
 
 def assert_equal(graph: Graph, hardware: HardwareConfig, folder: Path) -> None:
@@ -35,34 +41,52 @@ def assert_equal(graph: Graph, hardware: HardwareConfig, folder: Path) -> None:
         assert np.array_equal(array, want[name]), name
 
 
-@pytest.mark.parametrize(("io", "strategy", "high"), CELLS)
-def test_every_op_is_exact(io: Io, strategy: Strategy, high: bool, tmp_path: Path) -> None:
-    graph = all_ops()
-    hardware = config(graph, io, strategy)
-    assert_equal(graph, high_reuse(graph, hardware) if high else hardware, tmp_path / "p")
+def check(graph: Graph, backend: Backend, io: Io, style: tuple[Strategy, bool], folder: Path) -> None:
+    strategy, high = style
+    hardware = config(graph, io, strategy, backend=backend)
+    assert_equal(graph, high_reuse(graph, hardware) if high else hardware, folder)
 
 
-def test_the_two_graphs_hold_every_op() -> None:
+def test_the_graphs_hold_every_op() -> None:
+    """So that the README's table, which is `OPS` by backend and io style, says what is tested here."""
     assert {n.op for g in (all_ops(), more_ops()) for n in g.nodes} == set(OPS)
 
 
 @pytest.mark.parametrize("io", Io)
+@pytest.mark.parametrize("style", [LOW, HIGH])
+def test_ops_are_exact(io: Io, style: tuple[Strategy, bool], tmp_path: Path) -> None:
+    check(all_ops(), Backend.VITIS, io, style, tmp_path / "p")
+
+
+@pytest.mark.parametrize("io", Io)
 def test_ops_without_weights_are_exact(io: Io, tmp_path: Path) -> None:
-    graph = more_ops()
-    assert_equal(graph, config(graph, io), tmp_path / "p")
+    check(more_ops(), Backend.VITIS, io, LOW, tmp_path / "p")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("io", Io)
-@pytest.mark.parametrize(("strategy", "high"), [(Strategy.LATENCY, True), (Strategy.RESOURCE, False)])
-def test_every_op_is_exact_in_the_other_cells(io: Io, strategy: Strategy, high: bool, tmp_path: Path) -> None:
-    graph = all_ops()
-    hardware = config(graph, io, strategy)
-    assert_equal(graph, high_reuse(graph, hardware) if high else hardware, tmp_path / "p")
+@pytest.mark.parametrize("style", OTHERS)
+def test_ops_are_exact_in_the_other_strategies(io: Io, style: tuple[Strategy, bool], tmp_path: Path) -> None:
+    check(all_ops(), Backend.VITIS, io, style, tmp_path / "p")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("io", Io)
+@pytest.mark.parametrize(
+    ("net", "style"), [(all_ops, LOW), (all_ops, HIGH), (more_ops, LOW), (binary_net, HIGH)]
+)
+def test_vivado_is_exact(
+    net: Callable[[], Graph], io: Io, style: tuple[Strategy, bool], tmp_path: Path
+) -> None:
+    check(net(), Backend.VIVADO, io, style, tmp_path / "p")
 
 
 @pytest.mark.parametrize("io", Io)
 @pytest.mark.parametrize("net", [conv_net, mixed_net, binary_net])
 def test_networks_are_exact(net: Callable[[], Graph], io: Io, tmp_path: Path) -> None:
-    graph = net()
-    assert_equal(graph, config(graph, io), tmp_path / "p")
+    check(net(), Backend.VITIS, io, LOW, tmp_path / "p")
+
+
+def test_vivado_project_of_dense_layers(tmp_path: Path) -> None:
+    check(dense_net(), Backend.VIVADO, Io.PARALLEL, LOW, tmp_path / "p")
+    assert "vivado_hls -f" in (tmp_path / "p" / "Makefile").read_text()

@@ -41,7 +41,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ),
         ("window[i * CONFIG_T::dilation_height]", "window[i]"),
         ("[j * CONFIG_T::dilation_width][c]", "[j * CONFIG_T::dilation_width][0]"),
-        ("column < span::width", "column + 1 < span::width"),
+        ("column < width", "column + 1 < width"),
     ],
     "hwq_fill_buffer": [
         ("+ i - int(CONFIG_T::pad_top)", "+ i + int(CONFIG_T::pad_top)"),

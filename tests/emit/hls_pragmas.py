@@ -136,6 +136,8 @@ def check_pragma(pragma: tree.Pragma, function: Cursor) -> Iterator[str]:
         yield from _check_value(directive, option, value, scope)
     if name.lower() in {"array_partition", "array_reshape"}:
         yield from _check_shape(given, scope)
+    if given.get("dependent", "").lower() == "false":
+        yield "a promise that nothing checks, and whose breach is wrong hardware: state the distance"
 
 
 def _after_hls(text: str) -> list[str]:

@@ -134,6 +134,11 @@ FAULTS = {
         "inline void f() { for (int i = 0; i < 4; i++) {\n#pragma HLS INLINE\n} }",
         "body of a function",
     ),
+    "promise": (
+        "pragma",
+        "inline void f(int x[4]) {\n#pragma HLS DEPENDENCE variable=x inter false\nx[0] = 1; }",
+        "state the distance",
+    ),
     "word": (
         "pragma",
         "inline void f(int x[4]) {\n#pragma HLS BIND_STORAGE variable=x type=ram_3p\n}",
@@ -190,7 +195,7 @@ INNOCENT = {
         "Loop:\n"
         "    for (int i = 0; i < N; i++) {\n"
         "        #pragma HLS PIPELINE II=C::reuse_factor rewind\n"
-        "        #pragma HLS DEPENDENCE variable=z inter false\n"
+        "        #pragma HLS DEPENDENCE variable=z inter RAW distance=N true\n"
         "        z[i] = x[i];\n"
         "        for (int j = 0; j < 2; j++) {\n"
         "            #pragma HLS UNROLL\n"

@@ -67,6 +67,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("c % CONFIG_T::n_chan", "0"),
         ("in_b[c * CONFIG_T::b3]", "in_b[0]"),
         ("a_whole[CONFIG_T::a_in_step ? 0 : a_at]", "a_whole[0]"),
+        ("k * CONFIG_T::b2) / b_T::size", "k * CONFIG_T::b2) * b_T::size"),
         ("b_whole[CONFIG_T::b_in_step ? 0 : i] = b.read()", "b_whole[0] = b.read()"),
     ],
     "hwq_lut": [

@@ -86,6 +86,7 @@ int main() {
     sums_and_products<image, Shape<1, 1, 1, 1>, image>();
     sums_and_products<image, image, Shape<1, 3, 4, 1>>();
     sums_and_products<image, Shape<1, 3, 1, 2>, Shape<1, 1, 4, 1>>();
+    sums_and_products<image, image, Shape<1, 1, 4, 2>>();
     sums_and_products<Shape<2, 3, 2, 3>, Shape<2, 1, 2, 3>, Shape<1, 3, 1, 1>>();
     sums_and_products<Shape<1, 1, 1, 5>, Shape<1, 1, 1, 5>, Shape<1, 1, 1, 5>>();
     return finish();

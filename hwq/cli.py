@@ -76,6 +76,13 @@ Reuse = Annotated[
 StrategyName = Annotated[
     str | None, typer.Option("--strategy", help="latency or resource; by default as --reuse asks.")
 ]
+FifoStyle = Annotated[
+    str,
+    typer.Option(
+        "--fifo",
+        help="Depths of FIFOs (io stream): full-rate (as fast as any), minimal (no deadlock), tensor (hls4ml's).",
+    ),
+]
 BackendName = Annotated[
     str, typer.Option("--backend", help="Tool family: vitis (2020.1 and later), vivado (Vivado HLS).")
 ]
@@ -105,7 +112,7 @@ def _choice(kind: Any, value: str, option: str) -> Any:
 
 def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
     from hwq import boards
-    from hwq.hardware import Backend, Io, Strategy, configure, parse_reuse
+    from hwq.hardware import Backend, FifoDepths, Io, Strategy, configure, parse_reuse
 
     strategy = options["strategy"]
     return configure(
@@ -116,6 +123,7 @@ def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
         strategy=_choice(Strategy, strategy, "--strategy") if strategy else None,
         reuse=parse_reuse(options["reuse"] or ()),
         backend=_choice(Backend, options["backend"], "--backend"),
+        fifo=_choice(FifoDepths, options.get("fifo", "full-rate"), "--fifo"),
     )
 
 
@@ -275,7 +283,10 @@ def simulate(
 
 @app.command()
 def verify(
-    model: Model,
+    model: Annotated[
+        Path,
+        typer.Argument(help="A QONNX file (.onnx), a lowered graph (.hwq), or a generated project's folder."),
+    ],
     inputs: Annotated[
         Path | None,
         typer.Option(
@@ -306,7 +317,13 @@ def verify(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Prove stage = stage: PyTorch, QONNX executor, integers, compiled C++; also on ties and extreme inputs."""
+    """Prove stage = stage: PyTorch, QONNX executor, integers, compiled C++; also on ties and extreme inputs.
+
+    Of a generated project: whether any file was touched since, and with --stages csim whether its C++ is still equal.
+    """
+    if model.is_dir():
+        _verify_project(model, stages, quiet=quiet, as_json=as_json)
+        return
     from hwq import display, runs
     from hwq.verification import verify_file
 
@@ -332,6 +349,22 @@ def verify(
     result.raise_if_failed()
 
 
+def _verify_project(project: Path, stages: str | None, *, quiet: bool, as_json: bool) -> None:
+    from hwq.emit import csim, integrity
+
+    if stages not in (None, "csim"):
+        raise InputError(f"--stages {stages}: of a project, only csim can be run")
+    found = integrity.check(project)
+    if as_json:
+        _print_json(found.to_json())
+    elif found.ok:
+        _show(f"{project}: {found.files} files, all as generated", quiet=quiet)
+    found.raise_if_failed()
+    if stages:
+        result = csim.run(project).raise_if_failed()
+        _show(result.message, quiet=quiet or as_json)
+
+
 @app.command()
 def generate(
     model: Model,
@@ -341,6 +374,7 @@ def generate(
     io: IoStyle = "parallel",
     reuse: Reuse = None,
     strategy: StrategyName = None,
+    fifo: FifoStyle = "full-rate",
     backend: BackendName = "vitis",
     input_type: InputType = None,
     golden: Annotated[
@@ -353,7 +387,14 @@ def generate(
     """Write a self-checking HLS project for the board."""
     from hwq.generation import generate_file
 
-    options = {"clock_ns": clock_ns, "io": io, "reuse": reuse, "strategy": strategy, "backend": backend}
+    options = {
+        "clock_ns": clock_ns,
+        "io": io,
+        "reuse": reuse,
+        "strategy": strategy,
+        "backend": backend,
+        "fifo": fifo,
+    }
     record = generate_file(
         model,
         output,

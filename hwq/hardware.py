@@ -27,6 +27,14 @@ class Strategy(str, Enum):
     RESOURCE = "resource"
 
 
+class FifoDepths(str, Enum):
+    """How deep the FIFOs of io_stream are: as fast as any depth, just without deadlock, or hls4ml's whole tensors."""
+
+    FULL_RATE = "full-rate"
+    MINIMAL = "minimal"
+    TENSOR = "tensor"
+
+
 class Backend(str, Enum):
     """Tool families that projects are written for: Vitis HLS (2020.1 and later), Vivado HLS (before)."""
 
@@ -49,6 +57,7 @@ class HardwareConfig:
     strategy: Strategy
     reuse: Mapping[str, int]
     backend: Backend = Backend.VITIS
+    fifo: FifoDepths = FifoDepths.FULL_RATE
 
     def reuse_of(self, node: Node) -> int:
         """Reuse factor of a node; 1 for those that hold no weights."""
@@ -106,6 +115,7 @@ def configure(
     strategy: Strategy | None = None,
     reuse: int | Mapping[str, int] = 1,
     backend: Backend = Backend.VITIS,
+    fifo: FifoDepths = FifoDepths.FULL_RATE,
 ) -> HardwareConfig:
     """Check the options against the graph.
 
@@ -117,6 +127,7 @@ def configure(
         strategy: Latency where every reuse is 1, else Resource, by default.
         reuse: For every dense and conv layer, or by layer; the key ``""`` is for those not named.
         backend: Tool family.
+        fifo: Depths of the FIFOs of io_stream.
 
     Raises:
         InputError: A reuse factor that is not legal for a layer, with the nearest legal ones.
@@ -133,7 +144,7 @@ def configure(
     style = strategy or (Strategy.LATENCY if set(chosen.values()) <= {1} else Strategy.RESOURCE)
     for name, node in layers.items():
         _check_reuse(node, chosen[name], io, style)
-    return HardwareConfig(board, period, io, style, chosen, backend)
+    return HardwareConfig(board, period, io, style, chosen, backend, fifo)
 
 
 def _check_reuse(node: Node, reuse: int, io: Io, strategy: Strategy) -> None:

@@ -7,6 +7,7 @@ wrong numbers without an error. The functions take hls4ml's model as it is, and 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -198,14 +199,16 @@ def _ports(plan: Plan, model: Any) -> list[str]:
 # --- written files -------------------------------------------------------------------------------
 
 
-def audit_files(plan: Plan, model: Any, folder: Path) -> list[str]:
-    """Findings after writing: weights, type definitions, reuse factors and calls, as text."""
+def audit_files(
+    plan: Plan, model: Any, folder: Path, depths: Mapping[tuple[str, int], int] | None = None
+) -> list[str]:
+    """Findings after writing: weights, type definitions, reuse factors, calls and depths, as text."""
     firmware = folder / "firmware"
     nodes = {_planned_name(node): node for node in model.get_layers()}
     defines = _typedefs((firmware / "defines.h").read_text())
     parameters = (firmware / "parameters.h").read_text()
     top = (firmware / f"{plan.top}.cpp").read_text()
-    findings = []
+    findings = _written_depths(model, top, depths or {})
     for planned in plan.layers:
         node = nodes[planned.name]
         texts = [
@@ -215,6 +218,19 @@ def audit_files(plan: Plan, model: Any, folder: Path) -> list[str]:
         ]
         findings += [f"written layer '{planned.name}': {text}" for text in texts]
     return findings
+
+
+def _written_depths(model: Any, top: str, depths: Mapping[tuple[str, int], int]) -> list[str]:
+    """Every stream inside the design has the depth that was asked, and no other stream is there."""
+    held = {
+        name: int(depth) for name, depth in re.findall(r"#pragma HLS STREAM variable=(\w+) depth=(\d+)", top)
+    }
+    asked = {}
+    for (reader, index), depth in depths.items():
+        node = model.graph[reader]
+        asked[node.get_input_variable(node.inputs[index]).name] = depth
+    wrong = {name for name in {*held, *asked} if held.get(name) != asked.get(name)} if depths else set()
+    return [f"stream {name} has depth {held.get(name)}, asked {asked.get(name)}" for name in sorted(wrong)]
 
 
 def _written_weights(plan: Plan, planned: PlannedLayer, node: Any, folder: Path) -> list[str]:

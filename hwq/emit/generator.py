@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hwq.emit.dataflow import analyse
 from hwq.emit.hls4ml import write_firmware
 from hwq.emit.manifest import NAME, make_manifest
 from hwq.emit.plan import make_plan
@@ -36,12 +37,13 @@ def generate(
         CheckFailed: hls4ml did not hold or write what was asked.
     """
     plan = make_plan(graph, config)
-    firmware = write_firmware(plan, config)
+    dataflow = analyse(plan, config.fifo) if plan.stream else None
+    firmware = write_firmware(plan, config, dataflow.by_key() if dataflow else {})
     golden = make_golden(graph, golden_codes)
     files = {
         **firmware.files,
         **project_files(plan, config, firmware, golden),
         **golden_files(graph, golden, [(tensor, p.binary) for p, tensor, _ in plan.traced()]),
     }
-    files[NAME] = make_manifest(graph, config, plan, files, expected)
+    files[NAME] = make_manifest(graph, config, plan, files, expected, dataflow)
     return Project(files)

@@ -47,8 +47,17 @@ class Firmware:
     outputs: tuple[CppPort, ...]
 
 
-def write_firmware(plan: Plan, config: HardwareConfig) -> Firmware:
+Depths = Mapping[tuple[str, int], int]
+"""Of a stream: by the hls4ml layer that reads it, and which of its inputs it is."""
+
+
+def write_firmware(plan: Plan, config: HardwareConfig, depths: Depths | None = None) -> Firmware:
     """Convert with hls4ml, audit, write, audit again.
+
+    Args:
+        plan: The layers.
+        config: Where and how.
+        depths: Of the streams between them; hls4ml's own for those not named.
 
     Raises:
         CheckFailed: hls4ml warned, or what it holds or wrote is not what was asked.
@@ -56,8 +65,12 @@ def write_firmware(plan: Plan, config: HardwareConfig) -> Firmware:
     with tempfile.TemporaryDirectory(prefix="hwq-") as folder, _watched() as said:
         model = to_model(plan, config, folder)
         _raise_if(audit_model(plan, model), said.getvalue())
+        for (reader, index), depth in (depths or {}).items():
+            node = model.graph[reader]
+            stream = node.get_input_variable(node.inputs[index])
+            stream.pragma = ("stream", depth)
         model.write()
-        _raise_if(audit_files(plan, model, Path(folder)), said.getvalue())
+        _raise_if(audit_files(plan, model, Path(folder), depths or {}), said.getvalue())
         inputs, outputs = model.get_input_variables(), model.get_output_variables()
         return Firmware(_collect(Path(folder)), _cpp_ports(inputs), _cpp_ports(outputs))
 

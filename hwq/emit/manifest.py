@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import hwq
+from hwq.emit.dataflow import Dataflow
 from hwq.emit.layers import HlsLayer
 from hwq.emit.plan import Plan, PlannedLayer
 from hwq.exact import ExactArray, Surd
@@ -27,6 +28,7 @@ def make_manifest(
     plan: Plan,
     files: Mapping[str, bytes],
     expected: Mapping[str, Any] | None = None,
+    dataflow: Dataflow | None = None,
 ) -> bytes:
     """The manifest of a project whose other files are `files`; `expected` is the caller's estimate."""
     content: dict[str, Any] = {
@@ -52,9 +54,18 @@ def make_manifest(
         ],
         "files": {path: hashlib.sha256(files[path]).hexdigest() for path in sorted(files)},
     }
+    if dataflow is not None:
+        content["dataflow"] = dataflow.to_json()
     if expected is not None:
         content["expected"] = dict(expected)
+    content["digest"] = digest(content)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest without its own digest, as JSON with sorted keys and no blanks."""
+    rest = {k: v for k, v in content.items() if k != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _hardware(config: HardwareConfig) -> dict[str, Any]:
@@ -65,6 +76,7 @@ def _hardware(config: HardwareConfig) -> dict[str, Any]:
         "backend": config.backend.value,
         "io": config.io.value,
         "strategy": config.strategy.value,
+        "fifo": config.fifo.value,
     }
 
 

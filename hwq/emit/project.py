@@ -20,7 +20,7 @@ class Project:
 
     def __post_init__(self) -> None:
         for path in self.files:
-            _check_inside(path)
+            check_inside(path)
         object.__setattr__(self, "files", MappingProxyType(dict(sorted(self.files.items()))))
 
     def digest(self) -> str:
@@ -44,7 +44,8 @@ class Project:
                 target.write_bytes(content)
 
 
-def _check_inside(path: str) -> None:
+def check_inside(path: str) -> None:
+    """Refuse a path that is absolute, goes up, or is not written plainly."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path or path != "/".join(parts):
         raise InputError(f"a project cannot hold the path '{path}'")

@@ -59,10 +59,11 @@ void hwq_pool(hls::stream<data_T> &data, hls::stream<res_T> &res,
               const typename CONFIG_T::row_factor_t row_factor[CONFIG_T::out_height],
               const typename CONFIG_T::column_factor_t column_factor[CONFIG_T::out_width]) {
     typedef hwq_span<CONFIG_T> span;
+    static const unsigned width = span::width; // steps from the write of an element of a line to its next read
     typedef typename data_T::value_type value_T;
     typedef typename res_T::value_type total_T;
     static_assert(data_T::size == CONFIG_T::n_chan && res_T::size == CONFIG_T::n_chan, "a pixel is not the last axis");
-    value_T lines[span::kept][span::width][CONFIG_T::n_chan];
+    value_T lines[span::kept][width][CONFIG_T::n_chan];
     #pragma HLS ARRAY_PARTITION variable=lines complete dim=1
     #pragma HLS ARRAY_PARTITION variable=lines complete dim=3
     value_T window[span::rows][span::columns][CONFIG_T::n_chan];
@@ -70,9 +71,9 @@ void hwq_pool(hls::stream<data_T> &data, hls::stream<res_T> &res,
 RowLoop:
     for (unsigned row = 0; row < span::height; row++) {
     ColumnLoop:
-        for (unsigned column = 0; column < span::width; column++) {
+        for (unsigned column = 0; column < width; column++) {
             #pragma HLS PIPELINE II=1
-            #pragma HLS DEPENDENCE variable=lines inter false
+            #pragma HLS DEPENDENCE variable=lines inter RAW distance=width true
             const data_T pixel = hwq_window_pixel<data_T, CONFIG_T>(data, row, column);
             hwq_window_shift<data_T, CONFIG_T>(pixel, column, lines, window);
             if (hwq_window_writes<CONFIG_T>(row, column)) {

@@ -514,7 +514,9 @@ def doctor(quiet: Quiet = False, as_json: Json = False) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="What to measure: sim.")] = "sim",
+    name: Annotated[
+        str, typer.Argument(help="What to measure: sim (the simulator), hls (C++ projects).")
+    ] = "sim",
     model: Annotated[Path | None, typer.Option(help="A QONNX file; by default networks made here.")] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Measure this network only, for example 'TFC 1W1A'; repeatable.")
@@ -526,18 +528,22 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure hwq against its peers, in one run (minutes); writes JSON, Markdown and a plot."""
-    if name != "sim":
-        raise InputError(f"no benchmark '{name}': there is sim")
+    if name not in ("sim", "hls"):
+        raise InputError(f"no benchmark '{name}': there are sim and hls")
+    from hwq.bench import hls
     from hwq.bench.models import SUBJECTS
     from hwq.bench.sim import bench as bench_sim
 
     if unknown := set(only or ()) - SUBJECTS.keys():
         raise InputError(f"no network '{min(unknown)}': there are {', '.join(SUBJECTS)}")
-    result = bench_sim(out, model, rows, only=only or (), rounds=rounds, quiet=quiet or as_json)
+    if name == "hls":
+        result = hls.bench(out, model, only=only or (), quiet=quiet or as_json)
+    else:
+        result = bench_sim(out, model, rows, only=only or (), rounds=rounds, quiet=quiet or as_json)
     if as_json:
         _print_json(result)
     else:
-        _show((out / "bench-sim.md").read_text(), quiet=quiet)
+        _show((out / f"bench-{name}.md").read_text(), quiet=quiet)
 
 
 def _print_version(*, wanted: bool) -> None:

@@ -59,7 +59,7 @@ def bench(
         shown = track(jobs, "measure", console=console, transient=True, disable=quiet)
         results = [_network(name, rounds) for name in shown]
         networks, memory = results[: len(names)], None if only else results[-1]
-    result = {"hwq": __version__, **_machine(), "rounds": rounds, "networks": networks, "memory": memory}
+    result = {"hwq": __version__, **machine(), "rounds": rounds, "networks": networks, "memory": memory}
     runs.write_record(out / "bench-sim.json", result)
     write_atomic(out / "bench-sim.md", table.markdown(result))
     write_atomic(out / "bench-sim.svg", table.plot(result))
@@ -100,7 +100,8 @@ def _held_to(cores: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """Processor, BLAS kernels and versions, for a report."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     blas = [b["architecture"] for b in threadpool_info() if b["user_api"] == "blas" and "architecture" in b]
     return {

@@ -25,7 +25,7 @@ from hwq.rounding import IntArray
 _IMAGES = 3
 """Enough for two intervals after the first image."""
 _SMALLEST = 2
-"""Depth of a FIFO that is read and written in the same cycle."""
+"""Depth of a FIFO that is read and written in the same cycle, where more than one pixel passes."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ def full_rate_depths(network: Network, images: int = _IMAGES) -> tuple[int, ...]
         written = starts[fifo.source][write.writes] + write.latency
         taken = starts[fifo.sink][read.reads[reader.inputs.index(network.fifos.index(fifo))]]
         held = np.arange(1, len(written) + 1) - np.searchsorted(taken, written, side="left")
-        depths.append(max(int(held.max()), _SMALLEST))
+        depths.append(max(int(held.max()), min(_SMALLEST, fifo.pixels)))
     made = bounded(network, depths, images)
     if isinstance(made, Deadlock) or (made.latency_cycles, made.ii_cycles) != (
         fastest.latency_cycles,

@@ -125,8 +125,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         (
             f"`hwq bench hls`, hwq {result['hwq']}, {result['machine']}, {result['cores']} cores, board "
             f"{result['board']}, reuse factors of at most {_MOST_REUSE}. Every word of every golden row, and every "
-            "layer's output, equalled the integer graph in this run. Cycles and FIFOs are those of the simulated dataflow; "
-            "hls4ml makes every FIFO as deep as its tensor."
+            "layer's output, equalled the integer graph in this run. Cycles and FIFOs are those of the simulated "
+            "dataflow; hls4ml makes every FIFO as deep as its tensor."
         ),
         "",
         "| network | io | generate | memory | g++ | memory | C simulation | latency, interval | FIFOs, hls4ml's |",

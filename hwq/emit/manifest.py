@@ -47,6 +47,8 @@ def make_manifest(
         ],
         "files": {path: hashlib.sha256(files[path]).hexdigest() for path in sorted(files)},
     }
+    if config.folding is not None:
+        content["folding"] = dict(config.folding)
     if expected is not None:
         content["expected"] = dict(expected)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
@@ -59,7 +61,7 @@ def _hardware(config: HardwareConfig) -> dict[str, Any]:
         "clock_ns": config.clock_ns,
         "backend": config.backend.value,
         "io": config.io.value,
-        "strategy": config.strategy.value,
+        "strategy": config.strategy_name,
     }
 
 
@@ -104,7 +106,7 @@ def _layer(planned: PlannedLayer) -> dict[str, Any]:
         "types": {key: _type(kind) for key, kind in layer.types.items()},
     }
     if layer.matrix:
-        content["reuse"] = planned.reuse
+        content |= {"strategy": planned.strategy.value, "reuse": planned.reuse}
     if isinstance(node.params, Requant):
         form = "shift" if (node.params.mult == 1).all() else "multiply-shift"
         form = form if node.params.low is None else "two slopes"

@@ -38,6 +38,7 @@ class PlannedLayer:
     inputs: tuple[str, ...]
     layer: HlsLayer
     reuse: int = 1
+    strategy: Strategy = Strategy.LATENCY
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ class Plan:
     outputs: tuple[str, ...]
     aliases: Mapping[str, str]
     stream: bool
-    strategy: Strategy
 
     def traced(self) -> list[tuple[PlannedLayer, str, int]]:
         """Layers whose output csim can report, with the tensor that it is and its number of words."""
@@ -101,7 +101,6 @@ def make_plan(graph: Graph, config: HardwareConfig) -> Plan:
         outputs=tuple(makers[t] for t in sources),
         aliases=aliases,
         stream=config.io is Io.STREAM,
-        strategy=config.strategy,
     )
 
 
@@ -184,7 +183,7 @@ def _layers_of(
         input=graph.tensors[node.inputs[0]],
         output=graph.tensors[node.output],
         stream=config.io is Io.STREAM,
-        resource=config.strategy is Strategy.RESOURCE,
+        resource=config.strategy_of(node) is Strategy.RESOURCE,
     )
     emit = OPS[node.op].emit
     if emit is None:
@@ -197,11 +196,13 @@ def _layers_of(
     for layer in emit(node.params, site):
         name = "_".join(filter(None, (f"l{index}", identifier(node.name), layer.suffix)))
         tensor = None if layer.suffix else node.output
-        reuse = config.reuse_of(node) if layer.matrix else 1
-        planned.append(PlannedLayer(name, node, tensor, inputs, layer, reuse))
+        how = (config.reuse_of(node), config.strategy_of(node)) if layer.matrix else ()
+        planned.append(PlannedLayer(name, node, tensor, inputs, layer, *how))
         inputs = (name,)
     _check_output(site, planned[-1].layer)
-    _check_reuse(site, planned[-1])
+    for layer_planned in planned:
+        _check_reuse(site, layer_planned)
+        _check_distributed(site, layer_planned)
     return planned
 
 
@@ -215,6 +216,16 @@ def _check_reuse(site: Site, planned: PlannedLayer) -> None:
         raise InputError(
             f"layer '{site.node}': in io_parallel the reuse factor of a convolution is at most "
             f"kernel x channels = {taps}, not {planned.reuse}: lower it, or generate with --io stream"
+        )
+
+
+def _check_distributed(site: Site, planned: PlannedLayer) -> None:
+    """hls4ml hands only these two classes to da4ml."""
+    wanted = planned.strategy is Strategy.DISTRIBUTED_ARITHMETIC
+    if wanted and planned.layer.class_name not in ("Dense", "Conv2D"):
+        raise site.refuse(
+            "distributed arithmetic builds only plain dense and convolution layers",
+            f"give --strategy '{site.node}=latency'",
         )
 
 

@@ -68,32 +68,54 @@ def verify(
         )
 
 
+_OPTIONS = ("clock_ns", "io", "reuse", "strategy", "target_fps", "target_latency_us", "fit")
+
+
 def _configure(graph: Graph, board: str, options: Mapping[str, Any]) -> HardwareConfig:
     from hwq import boards
-    from hwq.hardware import Io, Strategy, configure
+    from hwq.folding import FitRule, Target, design
+    from hwq.hardware import Io
 
-    unknown = set(options) - {"clock_ns", "io", "reuse", "strategy"}
-    if unknown:
-        raise InputError(
-            f"unknown options {', '.join(sorted(unknown))}: give clock_ns, io, reuse or strategy"
-        )
-    typed: dict[str, Any] = dict(options)
-    if "io" in typed:
-        typed["io"] = Io(typed["io"])
-    if typed.get("strategy"):
-        typed["strategy"] = Strategy(typed["strategy"])
-    return configure(graph, boards.load(board), **typed)
+    if unknown := sorted(set(options) - set(_OPTIONS)):
+        raise InputError(f"unknown options {', '.join(unknown)}: give {', '.join(_OPTIONS)}")
+    reuse = options.get("reuse", 1)
+    return design(
+        graph,
+        boards.load(board),
+        clock_ns=options.get("clock_ns"),
+        io=Io(options.get("io", Io.PARALLEL)),
+        strategy=_strategies(options.get("strategy")),
+        reuse=reuse if isinstance(reuse, Mapping) else {"": reuse},
+        target=Target(options.get("target_fps"), options.get("target_latency_us")),
+        fit=FitRule(options.get("fit", FitRule.VALUE)),
+    )
+
+
+def _strategies(given: Any) -> dict[str, tuple[Any, ...]]:
+    """By layer; a name, several, or either by layer."""
+    from hwq.hardware import Strategy
+
+    by_layer = given if isinstance(given, Mapping) else {"": given} if given else {}
+    several = {k: (v,) if isinstance(v, str) else tuple(v) for k, v in by_layer.items()}
+    return {layer: tuple(map(Strategy, names)) for layer, names in several.items()}
 
 
 def generate(graph: Graph, board: str, **options: Any) -> Project:
-    """The HLS project of a graph, in memory; options are clock_ns, io, reuse, strategy."""
+    """The HLS project of a graph, in memory.
+
+    Args:
+        graph: From `load`.
+        board: Name, or path of a board's TOML file.
+        options: As of ``hwq generate``: clock_ns, io, reuse (a number, ``"auto"``, or either by layer name with
+            ``""`` for the rest), strategy (likewise), and for ``"auto"`` target_fps or target_latency_us, fit.
+    """
     from hwq import emit
 
     return emit.generate(graph, _configure(graph, board, options))
 
 
 def estimate(graph: Graph, board: str, **options: Any) -> Estimate:
-    """Resources, latency and throughput with error bands; options are clock_ns, io, reuse, strategy."""
+    """Resources, latency and throughput with error bands; options as of `generate`."""
     from hwq import cost
 
     return cost.estimate(graph, _configure(graph, board, options))

@@ -71,10 +71,29 @@ ClockNs = Annotated[float | None, typer.Option(help="Clock period in ns; the boa
 IoStyle = Annotated[str, typer.Option("--io", help="parallel (whole tensors as wires) or stream (FIFOs).")]
 Reuse = Annotated[
     list[str] | None,
-    typer.Option(help="How often each multiplier is used in turn (1: unrolled); N, or LAYER=N, repeatable."),
+    typer.Option(
+        help="How often each multiplier is used in turn (1: unrolled); N, or LAYER=N, repeatable. "
+        "auto: chosen for the target, with the strategy."
+    ),
 ]
 StrategyName = Annotated[
-    str | None, typer.Option("--strategy", help="latency or resource; by default as --reuse asks.")
+    list[str] | None,
+    typer.Option(
+        "--strategy",
+        help="latency, resource or distributed_arithmetic, or LAYER=one of them, repeatable; by default as "
+        "--reuse asks. Several are what --reuse auto may choose from (latency and resource by default).",
+    ),
+]
+TargetFps = Annotated[
+    float | None, typer.Option(help="With --reuse auto: inferences per second, at the least resources.")
+]
+TargetLatency = Annotated[
+    float | None,
+    typer.Option("--target-latency-us", help="With --reuse auto: microseconds, at the least resources."),
+]
+FitName = Annotated[
+    str,
+    typer.Option("--fit", help="With --reuse auto: what must fit, the estimates' value or band (upper end)."),
 ]
 FifoStyle = Annotated[
     str,
@@ -112,18 +131,23 @@ def _choice(kind: Any, value: str, option: str) -> Any:
 
 def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
     from hwq import boards
-    from hwq.hardware import Backend, FifoDepths, Io, Strategy, configure, parse_reuse
+    from hwq.cost import Stage
+    from hwq.folding import FitRule, Target, design
+    from hwq.hardware import Backend, FifoDepths, Io, parse_reuse, parse_strategy
 
-    strategy = options["strategy"]
-    return configure(
+    stage = options.get("stage")
+    return design(
         graph,
         boards.load(board),
         clock_ns=options["clock_ns"],
         io=_choice(Io, options["io"], "--io"),
-        strategy=_choice(Strategy, strategy, "--strategy") if strategy else None,
+        strategy=parse_strategy(options["strategy"] or ()),
         reuse=parse_reuse(options["reuse"] or ()),
         backend=_choice(Backend, options["backend"], "--backend"),
         fifo=_choice(FifoDepths, options.get("fifo", "full-rate"), "--fifo"),
+        target=Target(options["target_fps"], options["target_latency_us"]),
+        fit=_choice(FitRule, options["fit"], "--fit"),
+        stage=_choice(Stage, stage, "--stage") if stage else Stage.POST_SYNTH,
     )
 
 
@@ -375,6 +399,9 @@ def generate(
     reuse: Reuse = None,
     strategy: StrategyName = None,
     fifo: FifoStyle = "full-rate",
+    target_fps: TargetFps = None,
+    target_latency_us: TargetLatency = None,
+    fit: FitName = "value",
     backend: BackendName = "vitis",
     input_type: InputType = None,
     golden: Annotated[
@@ -385,6 +412,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Write a self-checking HLS project for the board."""
+    from hwq.display import folding_parts
     from hwq.generation import generate_file
 
     options = {
@@ -392,6 +420,9 @@ def generate(
         "io": io,
         "reuse": reuse,
         "strategy": strategy,
+        "target_fps": target_fps,
+        "target_latency_us": target_latency_us,
+        "fit": fit,
         "backend": backend,
         "fifo": fifo,
     }
@@ -407,6 +438,7 @@ def generate(
         _print_json(record)
     else:
         _show(
+            *folding_parts(record.get("folding")),
             f"project {output} ({record['files']} files, sha256 {record['digest'][:16]})",
             f"next    make -C {output} csim",
             quiet=quiet,
@@ -421,6 +453,9 @@ def estimate(
     io: IoStyle = "parallel",
     reuse: Reuse = None,
     strategy: StrategyName = None,
+    target_fps: TargetFps = None,
+    target_latency_us: TargetLatency = None,
+    fit: FitName = "value",
     backend: BackendName = "vitis",
     stage: Annotated[str | None, typer.Option(help="csynth, post_synth or post_route.")] = None,
     input_type: InputType = None,
@@ -430,22 +465,34 @@ def estimate(
     """Resources, latency and throughput on a board, with error bands; exit 1 if it does not fit."""
     from hwq import cost, runs
     from hwq.cost import render
+    from hwq.display import folding_parts
     from hwq.frontends import load
 
     graph = load(model, input_type).graph
-    options = {"clock_ns": clock_ns, "io": io, "reuse": reuse, "strategy": strategy, "backend": backend}
+    options = {
+        "clock_ns": clock_ns,
+        "io": io,
+        "reuse": reuse,
+        "strategy": strategy,
+        "target_fps": target_fps,
+        "target_latency_us": target_latency_us,
+        "fit": fit,
+        "backend": backend,
+        "stage": stage,
+    }
     config = _hardware(graph, board, options)
     result = (
         cost.estimate(graph, config, _choice(cost.Stage, stage, "--stage"))
         if stage
         else cost.estimate(graph, config)
     )
+    content = result.to_json() | ({"folding": dict(config.folding)} if config.folding else {})
     if folder := runs.run_folder(model):
-        runs.write_record(folder / "estimate.json", {"hwq": _version(), **result.to_json()})
+        runs.write_record(folder / "estimate.json", {"hwq": _version(), **content})
     if as_json:
-        _print_json(result.to_json())
+        _print_json(content)
     else:
-        _show(render.table(result), quiet=quiet)
+        _show(*folding_parts(config.folding), render.table(result), quiet=quiet)
     if result.to_json()["fits"] == "no":
         raise CheckFailed(
             f"the design does not fit {board}: {result.to_json()['bottleneck']}; {result.to_json()['cure']}"

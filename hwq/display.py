@@ -114,6 +114,35 @@ def verify_table(result: Verification) -> Table:
     return table
 
 
+def folding_parts(folding: Mapping[str, Any] | None) -> list[Table | str]:
+    """The choices of `hwq.folding`, what binds and what was proven; nothing without a folding."""
+    if folding is None:
+        return []
+    fps, latency_us = folding["target"]["fps"], folding["target"]["latency_us"]
+    aim = (
+        f"{fps:,g} inferences per second"
+        if fps
+        else f"{latency_us:g} µs"
+        if latency_us
+        else "fastest that fits"
+    )
+    table = Table(title=f"folding for {aim}", **_STYLE)
+    for name in ("layer", "strategy", "reuse", "of", "LUT", "FF", "DSP", "BRAM18", "cycles", "II"):
+        table.add_column(name, justify="left" if name in ("layer", "strategy") else "right")
+    keys = ("reuse", "options", "lut", "ff", "dsp", "bram18", "latency_cycles", "ii_cycles")
+    for row in folding["layers"]:
+        table.add_row(row["name"], row["strategy"], *(f"{row[k]:,}" for k in keys))
+    band = "" if folding["fits"] == "yes" else "; the upper ends of the bands do not fit: synthesise to know"
+    return [
+        table,
+        f"binds: {folding['binds']}",
+        (
+            f"proven best of {folding['combinations']:,} designs; fits by the estimates' {folding['fit']} "
+            f"({folding['stage']}){band}"
+        ),
+    ]
+
+
 def boards_table(known: Sequence[Board]) -> Table:
     """All boards, one a line."""
     table = Table(title="boards", **_STYLE)

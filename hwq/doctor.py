@@ -41,6 +41,7 @@ _PACKAGES = (
     ("hls4ml", "hls4ml", "hwq generate", "pip install hls4ml"),
     ("qonnx", "qonnx", "the qonnx stage of hwq verify", "pip install qonnx"),
     ("onnxruntime", "onnxruntime", "the int8 engine of hwq simulate", "pip install onnxruntime"),
+    ("da4ml", "da4ml", "--strategy distributed_arithmetic", "pip install 'hwq[da]'"),
     ("torch", "torch", "hwq train, the torch stage of hwq verify", "pip install 'hwq[train]'"),
     ("brevitas", "brevitas", "hwq train, the torch stage of hwq verify", "pip install 'hwq[train]'"),
     ("sklearn", "scikit-learn", "the digits data set", "pip install 'hwq[train]'"),

@@ -40,7 +40,7 @@ def write_project(
     """Emit and write one project; returns its record."""
     project = emit.generate(graph, config, codes, cost.estimate(graph, config).to_json())
     project.write(output, force=force)
-    return {
+    record = {
         "path": str(output),
         "io": config.io.value,
         "board": config.board.name,
@@ -50,6 +50,7 @@ def write_project(
         "files": len(project.files),
         "csim": None,
     }
+    return record if config.folding is None else record | {"folding": dict(config.folding)}
 
 
 def remember(folder: Path, record: dict[str, Any]) -> None:

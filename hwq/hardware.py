@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
+
+import numpy as np
 
 from hwq.boards import Board
 from hwq.errors import InputError
@@ -21,10 +24,14 @@ class Io(str, Enum):
 
 
 class Strategy(str, Enum):
-    """hls4ml's two ways to build a matrix product: unrolled logic, or memory and shared multipliers."""
+    """hls4ml's ways to build a matrix product.
+
+    Unrolled logic; memory and shared multipliers; an adder graph of all outputs together, made by da4ml.
+    """
 
     LATENCY = "latency"
     RESOURCE = "resource"
+    DISTRIBUTED_ARITHMETIC = "distributed_arithmetic"
 
 
 class FifoDepths(str, Enum):
@@ -48,20 +55,33 @@ class HardwareConfig:
 
     Attributes:
         clock_ns: Target clock period.
+        strategy: Of every dense or conv node, by node name.
         reuse: How often each multiplier of a dense or conv node is used in turn; by node name.
+        folding: How strategy and reuse were chosen, if hwq chose them: `hwq.folding.Folding.to_json`.
     """
 
     board: Board
     clock_ns: float
     io: Io
-    strategy: Strategy
+    strategy: Mapping[str, Strategy]
     reuse: Mapping[str, int]
     backend: Backend = Backend.VITIS
     fifo: FifoDepths = FifoDepths.FULL_RATE
+    folding: Mapping[str, Any] | None = None
 
     def reuse_of(self, node: Node) -> int:
         """Reuse factor of a node; 1 for those that hold no weights."""
         return self.reuse.get(node.name, 1)
+
+    def strategy_of(self, node: Node) -> Strategy:
+        """Strategy of a node; Latency for those that hold no weights."""
+        return self.strategy.get(node.name, Strategy.LATENCY)
+
+    @property
+    def strategy_name(self) -> str:
+        """The strategy that all layers share, or ``mixed``."""
+        used = set(self.strategy.values()) or {Strategy.LATENCY}
+        return used.pop().value if len(used) == 1 else "mixed"
 
 
 def matrix_shape(node: Node) -> tuple[int, int] | None:
@@ -93,17 +113,42 @@ def legal_reuse(n_in: int, n_out: int, most: int | None = None) -> list[int]:
     >>> legal_reuse(6, 4), legal_reuse(6, 4, most=6)
     ([1, 2, 3, 6, 12, 24], [1, 2, 3, 6])
     """
-    limit = n_in * n_out if most is None else min(most, n_in * n_out)
-    return [r for r in range(1, limit + 1) if _is_legal(r, n_in, n_out)]
-
-
-def _is_legal(reuse: int, n_in: int, n_out: int) -> bool:
     total = n_in * n_out
-    if total % reuse:
-        return False
-    if reuse >= n_in:
-        return reuse % n_in == 0
-    return -(-total // reuse) % n_out == 0
+    reuse = np.arange(1, (total if most is None else min(most, total)) + 1)
+    whole = (reuse < n_in) & (-(-total // reuse) % n_out == 0) | (reuse % n_in == 0)
+    legal: list[int] = reuse[(total % reuse == 0) & whole].tolist()
+    return legal
+
+
+def reuse_choices(graph: Graph, node: Node, io: Io, strategy: Strategy) -> list[int]:
+    """Reuse factors that a dense or conv node can have in this interface and strategy."""
+    n_in, n_out = matrix_shape(node) or (1, 1)
+    if strategy is Strategy.DISTRIBUTED_ARITHMETIC:
+        return [1]
+    # hls4ml's io_parallel Resource convolution reads beyond its window when the reuse factor exceeds it;
+    # a dense layer on an image is built as a 1x1 convolution.
+    image = isinstance(node.params, Conv) or len(graph.tensors[node.inputs[0]].shape) > 1
+    window = image and io is Io.PARALLEL and strategy is Strategy.RESOURCE
+    return legal_reuse(n_in, n_out, n_in if window else None)
+
+
+def matrix_layers(graph: Graph) -> dict[str, Node]:
+    """The dense and conv nodes by name: those that have a strategy and a reuse factor."""
+    return {n.name: n for n in graph.nodes if matrix_shape(n)}
+
+
+def check_names(option: str, named: Collection[str], layers: Collection[str]) -> None:
+    """Refuse an option for a layer that does not exist; the empty name is for all layers not named."""
+    if unknown := sorted(set(named) - set(layers) - {""}):
+        raise InputError(f"{option}: no layer '{unknown[0]}' with weights; there are {', '.join(layers)}")
+
+
+def check_period(clock_ns: float | None, board: Board) -> float:
+    """The clock period in ns; the board's own by default."""
+    period = clock_ns if clock_ns is not None else 1000.0 / board.clock_mhz
+    if not 0.5 <= period <= 1000:
+        raise InputError(f"--clock-ns {period:g}: give a period between 0.5 and 1000 ns")
+    return period
 
 
 def configure(
@@ -112,7 +157,7 @@ def configure(
     *,
     clock_ns: float | None = None,
     io: Io = Io.PARALLEL,
-    strategy: Strategy | None = None,
+    strategy: Strategy | Mapping[str, Strategy] | None = None,
     reuse: int | Mapping[str, int] = 1,
     backend: Backend = Backend.VITIS,
     fifo: FifoDepths = FifoDepths.FULL_RATE,
@@ -124,7 +169,8 @@ def configure(
         board: Where.
         clock_ns: Period; the board's own by default.
         io: Interface and dataflow style.
-        strategy: Latency where every reuse is 1, else Resource, by default.
+        strategy: For every dense and conv layer, or by layer; the key ``""`` is for those not named.
+            By default Latency for a layer whose reuse is 1, else Resource.
         reuse: For every dense and conv layer, or by layer; the key ``""`` is for those not named.
         backend: Tool family.
         fifo: Depths of the FIFOs of io_stream.
@@ -132,28 +178,36 @@ def configure(
     Raises:
         InputError: A reuse factor that is not legal for a layer, with the nearest legal ones.
     """
-    period = clock_ns if clock_ns is not None else 1000.0 / board.clock_mhz
-    if not 0.5 <= period <= 1000:
-        raise InputError(f"--clock-ns {period:g}: give a period between 0.5 and 1000 ns")
-    wanted = dict(reuse) if isinstance(reuse, Mapping) else {"": reuse}
-    default = wanted.pop("", 1)
-    layers = {n.name: n for n in graph.nodes if matrix_shape(n)}
-    if unknown := sorted(set(wanted) - set(layers)):
-        raise InputError(f"--reuse: no layer '{unknown[0]}' with weights; there are {', '.join(layers)}")
-    chosen = {name: wanted.get(name, default) for name in layers}
-    style = strategy or (Strategy.LATENCY if set(chosen.values()) <= {1} else Strategy.RESOURCE)
+    period = check_period(clock_ns, board)
+    factors = dict(reuse) if isinstance(reuse, Mapping) else {"": reuse}
+    styles = {"": strategy} if isinstance(strategy, Strategy) else dict(strategy or {})
+    layers = matrix_layers(graph)
+    check_names("--reuse", factors, layers)
+    check_names("--strategy", styles, layers)
+    default = factors.get("", 1)
+    chosen = {name: factors.get(name, default) for name in layers}
+    built = {name: styles.get(name, styles.get("")) or default_strategy(chosen[name]) for name in layers}
     for name, node in layers.items():
-        _check_reuse(node, chosen[name], io, style)
-    return HardwareConfig(board, period, io, style, chosen, backend, fifo)
+        check_reuse(graph, node, chosen[name], io, built[name])
+    return HardwareConfig(board, period, io, built, chosen, backend, fifo)
 
 
-def _check_reuse(node: Node, reuse: int, io: Io, strategy: Strategy) -> None:
-    n_in, n_out = matrix_shape(node) or (1, 1)
-    # hls4ml's io_parallel Resource convolution reads beyond its window when the reuse factor exceeds it.
-    window = isinstance(node.params, Conv) and io is Io.PARALLEL and strategy is Strategy.RESOURCE
-    legal = legal_reuse(n_in, n_out, n_in if window else None)
+def default_strategy(reuse: int) -> Strategy:
+    """What a layer is built by when nothing else is asked."""
+    return Strategy.LATENCY if reuse == 1 else Strategy.RESOURCE
+
+
+def check_reuse(graph: Graph, node: Node, reuse: int, io: Io, strategy: Strategy) -> None:
+    """Refuse a reuse factor that is not legal for a layer, with the nearest legal ones."""
+    legal = reuse_choices(graph, node, io, strategy)
     if reuse in legal:
         return
+    n_in, n_out = matrix_shape(node) or (1, 1)
+    if strategy is Strategy.DISTRIBUTED_ARITHMETIC:
+        raise InputError(
+            f"layer '{node.name}': distributed arithmetic is unrolled, it has no reuse factor {reuse}: "
+            f"give --reuse '{node.name}=1', or --strategy '{node.name}=resource'"
+        )
     nearest = sorted(sorted(legal, key=lambda r: (abs(r - reuse), r))[:4])
     raise InputError(
         f"layer '{node.name}' ({n_in} inputs x {n_out} outputs): reuse factor {reuse} is not legal; "
@@ -161,19 +215,42 @@ def _check_reuse(node: Node, reuse: int, io: Io, strategy: Strategy) -> None:
     )
 
 
-def parse_reuse(words: Sequence[str]) -> dict[str, int]:
-    """Reuse factors as typed: ``N`` for all layers, ``LAYER=N`` for one.
+AUTO = "auto"
+"""In place of a reuse factor: hwq is to choose it, and the strategy (`hwq.folding`)."""
 
-    >>> parse_reuse(["4", "/fc/MatMul=8"])
-    {'': 4, '/fc/MatMul': 8}
+
+def parse_reuse(words: Sequence[str]) -> dict[str, int | str]:
+    """Reuse factors as typed: ``N`` or ``auto`` for all layers, ``LAYER=N`` or ``LAYER=auto`` for one.
+
+    >>> parse_reuse(["auto", "/fc/MatMul=8"])
+    {'': 'auto', '/fc/MatMul': 8}
 
     Raises:
         InputError: Not of that form.
     """
-    found = {}
+    found: dict[str, int | str] = {}
     for word in words:
         layer, _, number = word.rpartition("=")
-        if not number.isdigit() or int(number) < 1:
-            raise InputError(f"--reuse '{word}': give N, or LAYER=N, with N from 1")
-        found[layer] = int(number)
+        if number != AUTO and (not number.isdecimal() or int(number) < 1):
+            raise InputError(f"--reuse '{word}': give N, or LAYER=N, with N from 1, or auto")
+        found[layer] = AUTO if number == AUTO else int(number)
+    return found
+
+
+def parse_strategy(words: Sequence[str]) -> dict[str, tuple[Strategy, ...]]:
+    """Strategies as typed: ``NAME`` for all layers, ``LAYER=NAME`` for one; several of one key are alternatives.
+
+    >>> parse_strategy(["latency", "fc=resource"])["fc"]
+    (<Strategy.RESOURCE: 'resource'>,)
+
+    Raises:
+        InputError: Not a strategy, with the known ones.
+    """
+    found: dict[str, tuple[Strategy, ...]] = {}
+    for word in words:
+        layer, _, name = word.rpartition("=")
+        if name not in {s.value for s in Strategy}:
+            known = ", ".join(s.value for s in Strategy)
+            raise InputError(f"--strategy '{word}': choose one of {known} (or LAYER=one of them)")
+        found[layer] = tuple(dict.fromkeys((*found.get(layer, ()), Strategy(name))))
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hwq.cost.model import Fits, LayerCost, Value, verdict
 
-_NAMES = {"lut": "LUT", "ff": "flip-flop", "dsp": "DSP", "bram18": "block RAM", "uram": "UltraRAM"}
+NAMES = {"lut": "LUT", "ff": "flip-flop", "dsp": "DSP", "bram18": "block RAM", "uram": "UltraRAM"}
 
 
 def tightest(needs: Mapping[str, Value], available: Mapping[str, int]) -> str:
@@ -26,7 +26,7 @@ def bottleneck(layers: Sequence[LayerCost], needs: Mapping[str, Value], availabl
     if slowest.ii_cycles <= 1:
         pace = "no layer waits: an inference every cycle"
     return (
-        f"{_NAMES[resource]}s: {share['value']:.0%} of the board "
+        f"{NAMES[resource]}s: {share['value']:.0%} of the board "
         f"(band {share['lo']:.0%} to {share['hi']:.0%}), "
         f"most of them in '{largest.name}'; {pace}"
     )

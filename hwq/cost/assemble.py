@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 
 from hwq.boards import Board, Family
 from hwq.cost.advice import bottleneck, cure
@@ -12,7 +13,7 @@ from hwq.cost.laws.dataflow import TopStyle, fifos, registers, schedule
 from hwq.cost.laws.setting import Setting
 from hwq.cost.model import RESOURCES, Estimate, LayerCost, Stage, total
 from hwq.hardware import HardwareConfig, Io, Strategy, matrix_shape
-from hwq.ir import Graph
+from hwq.ir import Graph, Node
 from hwq.ops import OPS
 
 _SERIES7 = (Family.ZYNQ_7000, Family.ARTIX_7, Family.KINTEX_7, Family.VIRTEX_7)
@@ -26,8 +27,8 @@ def estimate(graph: Graph, config: HardwareConfig, stage: Stage = Stage.POST_SYN
     numbers (csynth) are 1.4 to 6 times higher in LUTs on the designs of which both are known.
     """
     style = top_style(graph, config)
-    layers = tuple(_layer(graph, config, stage, index) for index in range(len(graph.nodes)))
-    everything = (*layers, _between(graph, config, stage, style))
+    layers = tuple(layer_cost(graph, node, setting_of(config, stage, node)) for node in graph.nodes)
+    everything = (*layers, between(graph, config, stage, style))
     needs, available = total(everything), budget(config.board)
     latency, ii = schedule(everything, style)
     return Estimate(
@@ -36,7 +37,7 @@ def estimate(graph: Graph, config: HardwareConfig, stage: Stage = Stage.POST_SYN
         clock_ns=config.clock_ns,
         stage=stage,
         io=config.io.value,
-        strategy=config.strategy.value,
+        strategy=config.strategy_name,
         layers=everything,
         total=needs,
         available=available,
@@ -47,7 +48,7 @@ def estimate(graph: Graph, config: HardwareConfig, stage: Stage = Stage.POST_SYN
             everything,
             needs,
             available,
-            unrolled=config.strategy is Strategy.LATENCY,
+            unrolled=Strategy.RESOURCE not in config.strategy.values(),
             parallel=config.io is Io.PARALLEL,
         ),
     )
@@ -58,14 +59,22 @@ def budget(board: Board) -> dict[str, int]:
     return {r: getattr(board, r) for r in RESOURCES}
 
 
+def has_positions(graph: Graph, node: Node) -> bool:
+    """Whether a dense or conv node does its product at more than one position, one after the other."""
+    return matrix_shape(node) is not None and prod(graph.tensors[node.output].shape[:-1]) > 1
+
+
 def top_style(graph: Graph, config: HardwareConfig) -> TopStyle:
-    """As hls4ml chooses it: a single pipeline only for parallel Latency designs without convolutions."""
+    """As hls4ml chooses it: a single pipeline only for parallel designs without positions and Resource layers.
+
+    Source: hls4ml 1.3.0, backends/vivado/passes/pipeline_style.py, with the Model's strategy set to Latency.
+    """
     if config.io is Io.STREAM:
         return TopStyle.STREAM
-    positions = any(
-        n.op == "conv" or len(graph.tensors[n.output].shape) > 1 for n in graph.nodes if matrix_shape(n)
-    )
-    return TopStyle.DATAFLOW if positions or config.strategy is Strategy.RESOURCE else TopStyle.PIPELINE
+    shared = Strategy.RESOURCE in config.strategy.values()
+    if shared or any(has_positions(graph, n) for n in graph.nodes):
+        return TopStyle.DATAFLOW
+    return TopStyle.PIPELINE
 
 
 @lru_cache(maxsize=256)
@@ -78,6 +87,7 @@ def _base(
     return Setting(
         stream=io is Io.STREAM,
         resource=strategy is Strategy.RESOURCE,
+        distributed=strategy is Strategy.DISTRIBUTED_ARITHMETIC,
         reuse=1,
         clock_ns=clock_ns,
         t_add_ns=timing["t_add_ns"] * factor,
@@ -92,27 +102,32 @@ def _with_reuse(base: Setting, reuse: int) -> Setting:
     return replace(base, reuse=reuse)
 
 
-def setting_of(config: HardwareConfig, stage: Stage, reuse: int = 1) -> Setting:
-    """What the laws need to know of a configuration."""
+def setting_at(config: HardwareConfig, stage: Stage, strategy: Strategy, reuse: int) -> Setting:
+    """What the laws need to know of the place of a layer that is built so."""
     board = config.board
-    base = _base((board.family, board.speed_grade), config.clock_ns, config.io, config.strategy, stage)
+    base = _base((board.family, board.speed_grade), config.clock_ns, config.io, strategy, stage)
     return base if reuse == 1 else _with_reuse(base, reuse)
 
 
-def _layer(graph: Graph, config: HardwareConfig, stage: Stage, index: int) -> LayerCost:
-    node = graph.nodes[index]
+def setting_of(config: HardwareConfig, stage: Stage, node: Node) -> Setting:
+    """What the laws need to know of a node's place in a configuration."""
+    return setting_at(config, stage, config.strategy_of(node), config.reuse_of(node))
+
+
+def layer_cost(graph: Graph, node: Node, setting: Setting) -> LayerCost:
+    """One node by the law of its op."""
     x, *others = (graph.tensors[t] for t in node.inputs)
-    setting = setting_of(config, stage, config.reuse_of(node))
     return OPS[node.op].cost(node, x, graph.tensors[node.output], setting, *others)
 
 
-def _between(graph: Graph, config: HardwareConfig, stage: Stage, style: TopStyle) -> LayerCost:
-    setting = setting_of(config, stage)
+def between(graph: Graph, config: HardwareConfig, stage: Stage, style: TopStyle) -> LayerCost:
+    """What lies between the layers: FIFOs, or registers."""
+    setting = setting_at(config, stage, Strategy.LATENCY, 1)
     moved = [graph.tensors[n.output] for n in graph.nodes if n.op != "reshape"]
     if style is TopStyle.STREAM:
         return fifos(moved[:-1], setting)
     if style is TopStyle.PIPELINE:
-        between = [graph.tensors[n.output] for n in graph.nodes if matrix_shape(n)]
+        crossing = [graph.tensors[n.output] for n in graph.nodes if matrix_shape(n)]
     else:
-        between = moved[:-1]
-    return registers(between, [graph.tensors[p.tensor] for p in graph.inputs], style, setting)
+        crossing = moved[:-1]
+    return registers(crossing, [graph.tensors[p.tensor] for p in graph.inputs], style, setting)

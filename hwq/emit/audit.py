@@ -38,7 +38,7 @@ def audit_model(plan: Plan, model: Any) -> list[str]:
     findings = _names(plan) + _layer_set(plan, nodes)
     for planned in plan.layers:
         if planned.name in nodes:
-            findings += _layer(plan, planned, nodes[planned.name])
+            findings += _layer(planned, nodes[planned.name])
     findings += [text for name, node in nodes.items() for text in _helper(plan, name, node)]
     return findings + _ports(plan, model)
 
@@ -68,12 +68,12 @@ def _layer_set(plan: Plan, nodes: dict[str, Any]) -> list[str]:
     return lost + added
 
 
-def _layer(plan: Plan, planned: PlannedLayer, node: Any) -> list[str]:
+def _layer(planned: PlannedLayer, node: Any) -> list[str]:
     where = f"layer '{planned.name}'"
     layer = planned.layer
     findings = [
         f"{where}: {text}"
-        for text in (*_types(planned, node), *_weights(plan, planned, node), *_inputs(planned, node))
+        for text in (*_types(planned, node), *_weights(planned, node), *_inputs(planned, node))
     ]
     if node.class_name not in _SAME_CLASS.get(layer.class_name, {layer.class_name}):
         findings.append(f"{where}: became a {node.class_name}")
@@ -85,7 +85,7 @@ def _layer(plan: Plan, planned: PlannedLayer, node: Any) -> list[str]:
     if node.get_attr("function_cpp") and "n_in" in layer.attributes:
         findings += _n_in(where, layer.attributes["n_in"], node)
     if layer.matrix:
-        findings += _reuse(where, plan, planned, node)
+        findings += _reuse(where, planned, node)
     return findings
 
 
@@ -107,9 +107,9 @@ def _n_in(where: str, declared: int, node: Any) -> list[str]:
     return [] if reads == declared else [f"{where}: declares n_in {declared}, but reads {reads} elements"]
 
 
-def _reuse(where: str, plan: Plan, planned: PlannedLayer, node: Any) -> list[str]:
+def _reuse(where: str, planned: PlannedLayer, node: Any) -> list[str]:
     held = (str(node.get_attr("strategy")).lower(), int(node.get_attr("reuse_factor")))
-    asked = (plan.strategy.value, planned.reuse)
+    asked = (planned.strategy.value, planned.reuse)
     return [] if held == asked else [f"{where}: strategy and reuse factor {held}, asked {asked}"]
 
 
@@ -117,6 +117,8 @@ def _types(planned: PlannedLayer, node: Any) -> list[str]:
     findings = []
     for key, asked in planned.layer.types.items():
         held = _held_type(node, key)
+        if held is None and _became_code(planned, key):
+            continue
         if held is None:
             findings.append(f"has no type '{key}'")
         elif not _is_type(held, asked):
@@ -145,13 +147,13 @@ def _is_type(held: Any, asked: IntType) -> bool:
     )
 
 
-def _weights(plan: Plan, planned: PlannedLayer, node: Any) -> list[str]:
+def _weights(planned: PlannedLayer, node: Any) -> list[str]:
     findings = []
     for key, asked in planned.layer.data.items():
         if key not in node.weights:
-            findings.append(f"weights '{key}' are gone")
+            findings += [] if _became_code(planned, key) else [f"weights '{key}' are gone"]
             continue
-        if not np.array_equal(_as_int(node.weights[key].data), _arranged(plan, planned, asked).ravel()):
+        if not np.array_equal(_as_int(node.weights[key].data), _arranged(planned, asked).ravel()):
             findings.append(f"weights '{key}' changed")
         values = interval_of(_as_int(node.weights[key].data))
         kind = planned.layer.types[key]
@@ -171,9 +173,14 @@ def _as_int(data: Any) -> IntArray:
     return np.rint(np.asarray(data, dtype=np.float64)).astype(np.int64).ravel()
 
 
-def _arranged(plan: Plan, planned: PlannedLayer, data: IntArray) -> IntArray:
+def _became_code(planned: PlannedLayer, key: str) -> bool:
+    """Weights that hls4ml drops because da4ml turned them into adders; the golden rows hold those to account."""
+    return planned.strategy is Strategy.DISTRIBUTED_ARITHMETIC and key in planned.layer.data
+
+
+def _arranged(planned: PlannedLayer, data: IntArray) -> IntArray:
     """For Resource, hls4ml stores the outputs first."""
-    if planned.layer.matrix and plan.strategy is Strategy.RESOURCE:
+    if planned.layer.matrix and planned.strategy is Strategy.RESOURCE:
         return np.moveaxis(data, -1, 0)
     return data
 
@@ -208,13 +215,15 @@ def audit_files(
     defines = _typedefs((firmware / "defines.h").read_text())
     parameters = (firmware / "parameters.h").read_text()
     top = (firmware / f"{plan.top}.cpp").read_text()
+    code = (firmware / "nnet_utils" / "nnet_code_gen.h").read_text()
     findings = _written_depths(model, top, depths or {})
     for planned in plan.layers:
         node = nodes[planned.name]
         texts = [
-            *_written_weights(plan, planned, node, firmware / "weights"),
+            *_written_weights(planned, node, firmware / "weights"),
             *_written_types(planned, node, defines),
             *_written_call(planned, node, parameters, top),
+            *_written_code(planned, node, code),
         ]
         findings += [f"written layer '{planned.name}': {text}" for text in texts]
     return findings
@@ -233,11 +242,13 @@ def _written_depths(model: Any, top: str, depths: Mapping[tuple[str, int], int])
     return [f"stream {name} has depth {held.get(name)}, asked {asked.get(name)}" for name in sorted(wrong)]
 
 
-def _written_weights(plan: Plan, planned: PlannedLayer, node: Any, folder: Path) -> list[str]:
+def _written_weights(planned: PlannedLayer, node: Any, folder: Path) -> list[str]:
     findings = []
     for key, asked in planned.layer.data.items():
+        if key not in node.weights and _became_code(planned, key):
+            continue
         name = node.weights[key].name
-        want = _arranged(plan, planned, asked).ravel()
+        want = _arranged(planned, asked).ravel()
         header = (folder / f"{name}.h").read_text()
         text = folder / f"{name}.txt"
         copies = {f"{name}.h": header[header.rindex("= {") + 3 : header.rindex("};")]}
@@ -256,6 +267,8 @@ def _typedefs(text: str) -> dict[str, str]:
 def _written_types(planned: PlannedLayer, node: Any, defines: dict[str, str]) -> list[str]:
     findings = []
     for key, asked in planned.layer.types.items():
+        if key not in node.weights and _became_code(planned, key):
+            continue
         if key == "result":
             name = node.get_output_variable().type.name
         else:
@@ -278,8 +291,16 @@ def _written_call(planned: PlannedLayer, node: Any, parameters: str, top: str) -
         held = struct.group(0).splitlines()[1:-1] if struct else []
         if [line.strip() for line in held] != asked:
             findings.append(f"configuration {held}, asked {asked}")
-    if planned.layer.matrix:
+    if planned.layer.matrix and planned.strategy is not Strategy.DISTRIBUTED_ARITHMETIC:
         reuse = re.search(r"reuse_factor = (\d+);", struct.group(0)) if struct else None
         if reuse is None or int(reuse.group(1)) != planned.reuse:
             findings.append(f"reuse factor {reuse and reuse.group(1)}, asked {planned.reuse}")
     return findings
+
+
+def _written_code(planned: PlannedLayer, node: Any, code: str) -> list[str]:
+    """The adders of distributed arithmetic, once a layer."""
+    if planned.strategy is not Strategy.DISTRIBUTED_ARITHMETIC:
+        return []
+    count = len(re.findall(rf"\bvoid dense_da_{node.index}\(", code))
+    return [] if count == 1 else [f"its adders are written {count} times, asked once"]

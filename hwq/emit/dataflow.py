@@ -175,7 +175,7 @@ class _Builder:
             inputs.append(made)
             counts.append(pixels)
         flow = flow_of(
-            layer, tuple(counts), reuse=planned.reuse, resource=self.plan.strategy is Strategy.RESOURCE
+            layer, tuple(counts), reuse=planned.reuse, resource=planned.strategy is Strategy.RESOURCE
         )
         index = self.process(name, flow, tuple(inputs))
         self.hand_out(planned, hls_name, index, prod(layer.shape[:-1]), layer.shape[-1])

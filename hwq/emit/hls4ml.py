@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hwq.emit.audit import audit_files, audit_model
 from hwq.emit.layers import Binary, precision
 from hwq.emit.own import HEADERS, OWN, OwnLayer
 from hwq.emit.plan import Plan, PlannedLayer, configuration
-from hwq.errors import CheckFailed
+from hwq.errors import CheckFailed, ToolMissing
 from hwq.files import data_dir
 from hwq.hardware import Backend, HardwareConfig, Strategy
 from hwq.ir import IntType
@@ -61,7 +62,9 @@ def write_firmware(plan: Plan, config: HardwareConfig, depths: Depths | None = N
 
     Raises:
         CheckFailed: hls4ml warned, or what it holds or wrote is not what was asked.
+        ToolMissing: A layer asks for distributed arithmetic, and da4ml is not installed.
     """
+    require_da4ml(plan)
     with tempfile.TemporaryDirectory(prefix="hwq-") as folder, _watched() as said:
         model = to_model(plan, config, folder)
         _raise_if(audit_model(plan, model), said.getvalue())
@@ -75,6 +78,17 @@ def write_firmware(plan: Plan, config: HardwareConfig, depths: Depths | None = N
         return Firmware(_collect(Path(folder)), _cpp_ports(inputs), _cpp_ports(outputs))
 
 
+def require_da4ml(plan: Plan) -> None:
+    """Refuse distributed arithmetic without the package that finds its adders."""
+    wanted = [p for p in plan.layers if p.strategy is Strategy.DISTRIBUTED_ARITHMETIC]
+    if wanted and not find_spec("da4ml"):
+        node = wanted[0].node
+        raise ToolMissing(
+            f"layer '{node and node.name}': distributed arithmetic needs the package da4ml: "
+            "pip install 'hwq[da]', or build the layer with --strategy latency"
+        )
+
+
 def _cpp_ports(variables: list[Any]) -> tuple[CppPort, ...]:
     return tuple(CppPort(v.name, v.definition_cpp(), int(v.size())) for v in variables)
 
@@ -84,7 +98,7 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
     import hls4ml
 
     _register(hls4ml)
-    settings = {**_target(plan, config), "OutputDir": folder, "HLSConfig": _hls_config(plan, config)}
+    settings = {**_target(plan, config), "OutputDir": folder, "HLSConfig": _hls_config(plan)}
     layers = [_layer_dict(p) for p in plan.layers]
     with _short_windows(hls4ml.backends.get_backend(config.backend.value)):
         return hls4ml.model.ModelGraph.from_layer_list(
@@ -94,26 +108,32 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
 
 _FILL = """template <class data_T, typename CONFIG_T>
 class fill_buffer_{index}
-    : public nnet::hwq_fill_buffer<data_T, CONFIG_T, nnet::FillConv2DBuffer<data_T, CONFIG_T>> {{}};
+    : public nnet::hwq_fill_buffer<data_T, CONFIG_T, nnet::FillConv2DBuffer<data_T, CONFIG_T>, {top}, {left}> {{}};
 """
+
+
+def _fill_buffer(index: int, *_args: Any, pad: tuple[int, int, int, int], **_kwargs: Any) -> str:
+    """Takes the place of hls4ml's generator; pads are top, bottom, left, right."""
+    return _FILL.format(index=index, top=pad[0], left=pad[2])
 
 
 @contextlib.contextmanager
 def _short_windows(backend: Any) -> Iterator[None]:
     """Our loops in place of the tables of indices that hls4ml generates for convolutions in io_parallel."""
     generated = backend.generate_conv2d_line_buffer_fn
-    backend.generate_conv2d_line_buffer_fn = lambda index, *_args, **_kwargs: _FILL.format(index=index)
+    backend.generate_conv2d_line_buffer_fn = _fill_buffer
     try:
         yield
     finally:
         backend.generate_conv2d_line_buffer_fn = generated
 
 
-def _hls_config(plan: Plan, config: HardwareConfig) -> dict[str, Any]:
+def _hls_config(plan: Plan) -> dict[str, Any]:
     traced = {p.name for p, _, _ in plan.traced()}
-    named = {p.name: _layer_config(p, config.strategy, traced) for p in plan.layers}
+    named = {p.name: _layer_config(p, traced) for p in plan.layers}
     default = {"default": _DEFAULT_TYPE}
-    model = {"Precision": default, "ReuseFactor": 1, "Strategy": config.strategy.value, "BitExact": False}
+    # Latency: a Resource model makes hls4ml's top a DATAFLOW region even if no layer is a Resource one.
+    model = {"Precision": default, "ReuseFactor": 1, "Strategy": "latency", "BitExact": False}
     return {"Model": model, "LayerName": named}
 
 
@@ -136,14 +156,14 @@ def _target(plan: Plan, config: HardwareConfig) -> dict[str, Any]:
     }
 
 
-def _layer_config(planned: PlannedLayer, strategy: Strategy, traced: set[str]) -> dict[str, Any]:
+def _layer_config(planned: PlannedLayer, traced: set[str]) -> dict[str, Any]:
     types = {key: _precision(kind) for key, kind in planned.layer.types.items()}
     settings: dict[str, Any] = {
         "Precision": types,
         "Trace": planned.name in traced,
     }
     if planned.layer.matrix:
-        settings |= {"Strategy": strategy.value, "ReuseFactor": planned.reuse}
+        settings |= {"Strategy": planned.strategy.value, "ReuseFactor": planned.reuse}
     return settings
 
 

@@ -28,7 +28,8 @@ class Site:
         inputs: The tensors it reads.
         output: The tensor it makes.
         stream: io_stream, else io_parallel.
-        resource: Strategy Resource, else Latency.
+        resource: Strategy Resource.
+        distributed: Distributed arithmetic.
     """
 
     node: str
@@ -37,6 +38,7 @@ class Site:
     output: Tensor
     stream: bool
     resource: bool
+    distributed: bool = False
 
     @property
     def input(self) -> Tensor:
@@ -158,7 +160,7 @@ def matrix_layer(class_name: str, attributes: Mapping[str, Any], weight: IntArra
     Partial sums may wrap in the accumulator: the final value fits it.
     """
     types = {"result": site.output.type, "accum": site.output.type, "weight": interval_of(weight)}
-    if (np.abs(weight) == 1).all():
+    if (np.abs(weight) == 1).all() and not site.distributed:
         weight, types["weight"] = (weight + 1) // 2, BINARY
     return HlsLayer(class_name, attributes, site.output.shape, types, {"weight": weight}, matrix=True)
 

@@ -56,6 +56,8 @@ def make_manifest(
     }
     if dataflow is not None:
         content["dataflow"] = dataflow.to_json()
+    if config.folding is not None:
+        content["folding"] = dict(config.folding)
     if expected is not None:
         content["expected"] = dict(expected)
     content["digest"] = digest(content)
@@ -75,7 +77,7 @@ def _hardware(config: HardwareConfig) -> dict[str, Any]:
         "clock_ns": config.clock_ns,
         "backend": config.backend.value,
         "io": config.io.value,
-        "strategy": config.strategy.value,
+        "strategy": config.strategy_name,
         "fifo": config.fifo.value,
     }
 
@@ -121,7 +123,7 @@ def _layer(planned: PlannedLayer) -> dict[str, Any]:
         "types": {key: _type(kind) for key, kind in layer.types.items()},
     }
     if layer.matrix:
-        content["reuse"] = planned.reuse
+        content |= {"strategy": planned.strategy.value, "reuse": planned.reuse}
     if isinstance(node.params, Requant):
         form = "shift" if (node.params.mult == 1).all() else "multiply-shift"
         form = form if node.params.low is None else "two slopes"

@@ -43,6 +43,7 @@ class PlannedLayer:
     inputs: tuple[str, ...]
     layer: HlsLayer
     reuse: int = 1
+    strategy: Strategy = Strategy.LATENCY
 
     @property
     def binary(self) -> bool:
@@ -67,7 +68,6 @@ class Plan:
     outputs: tuple[str, ...]
     aliases: Mapping[str, str]
     stream: bool
-    strategy: Strategy
 
     def traced(self) -> list[tuple[PlannedLayer, str, int]]:
         """Layers whose output csim can report, with the tensor that it is and its number of words."""
@@ -106,7 +106,7 @@ def make_plan(graph: Graph, config: HardwareConfig) -> Plan:
     sources = tuple(_wire(graph, aliases, p.tensor, p.name) for p in graph.outputs)
     nodes = _needed(graph, sources)
     _check_readers(graph, nodes, sources, stream=config.io is Io.STREAM)
-    built = _with_binary(graph, nodes, sources)
+    built = _with_binary(graph, config, nodes, sources)
     layers = [_input(graph, i) for i in range(len(graph.inputs))]
     makers = {p.tensor: layer.name for p, layer in zip(graph.inputs, layers, strict=True)}
     for i, node in enumerate(graph.nodes):
@@ -120,7 +120,6 @@ def make_plan(graph: Graph, config: HardwareConfig) -> Plan:
         outputs=tuple(makers[t] for t in sources),
         aliases=aliases,
         stream=config.io is Io.STREAM,
-        strategy=config.strategy,
     )
 
 
@@ -186,7 +185,9 @@ def _check_readers(graph: Graph, nodes: tuple[Node, ...], sources: tuple[str, ..
             )
 
 
-def _with_binary(graph: Graph, nodes: tuple[Node, ...], sources: tuple[str, ...]) -> Graph:
+def _with_binary(
+    graph: Graph, config: HardwareConfig, nodes: tuple[Node, ...], sources: tuple[str, ...]
+) -> Graph:
     """The graph with one bit for each tensor of -1 and +1 whose readers hls4ml builds as XNOR or sign changes."""
     readers: dict[str, list[Node]] = {}
     for node in nodes:
@@ -194,7 +195,9 @@ def _with_binary(graph: Graph, nodes: tuple[Node, ...], sources: tuple[str, ...]
             readers.setdefault(tensor, []).append(node)
     binary: set[str] = set()
     for node in reversed(nodes):
-        if node.output not in sources and all(_reads_binary(graph, r, binary) for r in readers[node.output]):
+        if node.output not in sources and all(
+            _reads_binary(graph, config, r, binary) for r in readers[node.output]
+        ):
             binary.add(node.output)
     made: set[str] = set()
     for node in nodes:
@@ -205,9 +208,11 @@ def _with_binary(graph: Graph, nodes: tuple[Node, ...], sources: tuple[str, ...]
     return replace(graph, tensors={**graph.tensors, **signs})
 
 
-def _reads_binary(graph: Graph, node: Node, binary: set[str]) -> bool:
+def _reads_binary(graph: Graph, config: HardwareConfig, node: Node, binary: set[str]) -> bool:
     """A product without padding, which would be neither -1 nor +1; or what hands the bits on to such."""
     params = node.params
+    if config.strategy_of(node) is Strategy.DISTRIBUTED_ARITHMETIC:
+        return False
     if isinstance(params, Conv):
         return not any(params.pads) and params.input_dilations == (1, 1) and not is_depthwise(params)
     return isinstance(params, Dense) or (_moves(graph, node) and node.output in binary)
@@ -243,7 +248,8 @@ def _layers_of(
         inputs=tuple(graph.tensors[t] for t in node.inputs),
         output=graph.tensors[node.output],
         stream=config.io is Io.STREAM,
-        resource=config.strategy is Strategy.RESOURCE,
+        resource=config.strategy_of(node) is Strategy.RESOURCE,
+        distributed=config.strategy_of(node) is Strategy.DISTRIBUTED_ARITHMETIC,
     )
     planned: list[PlannedLayer] = []
     inputs = [makers[t] for t in node.inputs]
@@ -251,8 +257,8 @@ def _layers_of(
     def add(layer: HlsLayer, reads: tuple[str, ...]) -> str:
         name = "_".join(filter(None, (f"l{index}", identifier(node.name), layer.suffix)))
         tensor = None if layer.suffix else node.output
-        reuse = config.reuse_of(node) if layer.folds else 1
-        planned.append(PlannedLayer(name, node, tensor, reads, layer, reuse))
+        how = (config.reuse_of(node), config.strategy_of(node)) if layer.folds else ()
+        planned.append(PlannedLayer(name, node, tensor, reads, layer, *how))
         return name
 
     previous = inputs[0]
@@ -264,7 +270,9 @@ def _layers_of(
                     previous = inputs[0]
         previous = add(layer, tuple(previous if i == PREVIOUS else inputs[i] for i in layer.reads))
     _check_output(site, planned[-1].layer)
-    _check_reuse(site, planned[-1])
+    for layer_planned in planned:
+        _check_reuse(site, layer_planned)
+        _check_distributed(site, layer_planned)
     return planned
 
 
@@ -294,6 +302,16 @@ def _check_reuse(site: Site, planned: PlannedLayer) -> None:
         raise InputError(
             f"layer '{site.node}': in io_parallel the reuse factor of a convolution is at most "
             f"kernel x channels = {taps}, not {planned.reuse}: lower it, or generate with --io stream"
+        )
+
+
+def _check_distributed(site: Site, planned: PlannedLayer) -> None:
+    """hls4ml hands only these two classes to da4ml."""
+    wanted = planned.strategy is Strategy.DISTRIBUTED_ARITHMETIC
+    if wanted and planned.layer.class_name not in ("Dense", "Conv2D"):
+        raise site.refuse(
+            "distributed arithmetic builds only plain dense and convolution layers",
+            f"give --strategy '{site.node}=latency'",
         )
 
 

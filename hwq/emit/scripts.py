@@ -54,7 +54,7 @@ def _values(plan: Plan, config: HardwareConfig, firmware: Firmware, golden: Gold
         "clock_uncertainty": CLOCK_UNCERTAINTY,
         "io": config.io.value,
         "backend": config.backend.value,
-        "strategy": config.strategy.value,
+        "strategy": config.strategy_name,
         "cxxflags": CXX_FLAGS,
         "rows": golden.rows,
         "inputs": firmware.inputs,

@@ -44,7 +44,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("column < width", "column + 1 < width"),
     ],
     "hwq_fill_buffer": [
-        ("+ i - int(CONFIG_T::pad_top)", "+ i + int(CONFIG_T::pad_top)"),
+        ("+ i - pad_top", "+ i + pad_top"),
         ("h < int(CONFIG_T::in_height)", "h <= int(CONFIG_T::in_height)"),
         ("if (partition == q)", "if (partition <= q)"),
         ("q * CONFIG_T::n_pixels + p", "q + p"),

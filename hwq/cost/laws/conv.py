@@ -30,10 +30,14 @@ _PIXEL_OVERHEAD_CYCLES = 7
 
 def cost(node: Node, x: Tensor, out: Tensor, setting: Setting) -> LayerCost:
     """A convolution; groups and dilation are built with zeros, transposed ones read a spread-out tensor."""
+    from hwq.ops.conv import is_depthwise
+
     params: Conv = node.params
     if params.input_dilations != (1, 1):
         (h, w, c), (dh, dw) = x.shape, params.input_dilations
         x = replace(x, shape=((h - 1) * dh + 1, (w - 1) * dw + 1, c))
+    if is_depthwise(params):  # built without memories, whatever the strategy
+        setting = replace(setting, resource=False)
     core = product(matrix_statistics(built_weight(params)), x.type.bits, out.type.bits, setting)
     return (_stream if setting.stream else _parallel)(node, x, out, core, setting)
 

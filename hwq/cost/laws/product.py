@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from hwq.cost.fits import fits
-from hwq.cost.laws.setting import DSP_PRODUCT_BITS, ROM_BITS, Setting, banded, judged, staged
+from hwq.cost.laws.setting import DSP_PRODUCT_BITS, ROM_BITS, Setting, banded, judged, routed, staged
 from hwq.cost.laws.weights import WeightStatistics
 from hwq.cost.model import ZERO, Value
 
@@ -136,6 +136,36 @@ def _dsp_value(dsp: int, setting: Setting) -> Value:
     return staged(value, "dsp", setting)
 
 
+# --- Distributed arithmetic: one adder graph for all outputs -------------------------------------
+
+
+def distributed_lut_features(w: WeightStatistics, in_bits: int, acc_bits: int) -> dict[str, float]:
+    """Adders without sharing between outputs; da4ml shares, and finding how much takes its solver."""
+    return {"adder_bits": w.csd_adders * (in_bits + acc_bits) / 2}
+
+
+def distributed_product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: Setting) -> Product:
+    """A product as da4ml's adder graph: no DSP, no memory, a level deeper than the tree of its digits."""
+    levels = 1 + math.log2(max(1.0, (w.csd_adders + w.n_out) / w.n_out))
+    cycles = setting.cycles(levels * setting.t_add_ns)
+    ff = banded(
+        fits()["dense/latency/ff"],
+        {"live_bits": live_bits(w, acc_bits, cycles, setting, dsp=False)},
+        outside=True,
+    ).spanning(0, w.n_out * acc_bits)
+    lut = judged("dense/distributed/lut", **distributed_lut_features(w, in_bits, acc_bits))
+    return Product(
+        path="distributed",
+        lut=routed(lut, setting),
+        ff=staged(ff, "ff", setting),
+        dsp=ZERO,
+        bram18=ZERO,
+        latency_cycles=cycles,
+        ii_cycles=1,
+        outside=True,
+    )
+
+
 # --- Resource: shared multipliers, weights in memory ----------------------------------------------
 
 
@@ -246,4 +276,6 @@ def _bram_value(bram: int, reuse: int, setting: Setting) -> Value:
 
 def product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: Setting) -> Product:
     """A matrix product by the setting's strategy."""
+    if setting.distributed:
+        return distributed_product(w, in_bits, acc_bits, setting)
     return (resource_product if setting.resource else latency_product)(w, in_bits, acc_bits, setting)

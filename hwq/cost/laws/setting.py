@@ -23,13 +23,14 @@ class Setting:
 
     Attributes:
         stream: Pixel by pixel through FIFOs, else whole tensors as wires.
-        resource: hls4ml's Resource strategy, else Latency.
+        resource: hls4ml's Resource strategy, else Latency or distributed arithmetic.
         reuse: Reuse factor of this layer.
         clock_ns: Target period.
         t_add_ns: Delay of an adder with its wiring.
         t_mul_ns: Delay of a DSP multiplication.
         series7: 7-series fabric, else UltraScale+.
         stage: Whose numbers are asked for.
+        distributed: Distributed arithmetic.
     """
 
     stream: bool
@@ -40,6 +41,7 @@ class Setting:
     t_mul_ns: float
     series7: bool
     stage: Stage
+    distributed: bool = False
 
     @property
     def usable_ns(self) -> float:

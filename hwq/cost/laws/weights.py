@@ -25,6 +25,7 @@ class WeightStatistics:
         nz: Weights that are not zero.
         u2: Sum over rows of the number of distinct constants with >= 2 canonical signed digits.
         u3: The same with >= 3.
+        csd_adders: Two-input adders of every column on its own: its signed digits but one.
     """
 
     n_in: int
@@ -33,6 +34,7 @@ class WeightStatistics:
     nz: int
     u2: int
     u3: int
+    csd_adders: int = 0
 
     @property
     def n(self) -> int:
@@ -57,7 +59,7 @@ def count(matrix: IntArray) -> WeightStatistics:
     """Statistics of an (n_in, n_out) matrix.
 
     >>> count(np.array([[3, 3, -3], [11, 0, 1]]))
-    WeightStatistics(n_in=2, n_out=3, bits=5, nz=5, u2=3, u3=1)
+    WeightStatistics(n_in=2, n_out=3, bits=5, nz=5, u2=3, u3=1, csd_adders=7)
     """
     n_in, n_out = matrix.shape
     lo, hi = int(matrix.min(initial=0)), int(matrix.max(initial=0))
@@ -67,7 +69,9 @@ def count(matrix: IntArray) -> WeightStatistics:
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     digits = csd_digits(ordered[first])
     nz = int(np.count_nonzero(matrix))
-    return WeightStatistics(n_in, n_out, bits, nz, int((digits >= 2).sum()), int((digits >= 3).sum()))
+    adders = int(csd_digits(matrix).sum()) - int(np.any(matrix, axis=0).sum())
+    u2, u3 = int((digits >= 2).sum()), int((digits >= 3).sum())
+    return WeightStatistics(n_in, n_out, bits, nz, u2, u3, adders)
 
 
 class PerArray:

@@ -19,7 +19,8 @@ template <class CONFIG_T> void partitions() {
         std::vector<UInt<4>> words = typed<UInt<4>>(data);
         for (unsigned partition = 0; partition < CONFIG_T::n_partitions; partition++) {
             UInt<4> buffer[CONFIG_T::n_pixels][n_window];
-            nnet::hwq_fill_buffer<UInt<4>, CONFIG_T, Nothing>::fill_buffer(words.data(), buffer, partition);
+            nnet::hwq_fill_buffer<UInt<4>, CONFIG_T, Nothing, CONFIG_T::pad_top, CONFIG_T::pad_left>::fill_buffer(
+                words.data(), buffer, partition);
             for (unsigned p = 0; p < CONFIG_T::n_pixels; p++) {
                 const unsigned pixel = partition * CONFIG_T::n_pixels + p;
                 const unsigned top = pixel / CONFIG_T::out_width * CONFIG_T::stride_height;

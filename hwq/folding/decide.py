@@ -125,7 +125,7 @@ def _binds(search: Search, choice: Choice) -> str:
 def _binds_speed(search: Search, choice: Choice) -> str:
     faster = least(search.spaces, Limits(ii=choice.totals.ii - 1))
     if faster is None:
-        return f"{_slowest(choice)}: it takes {choice.totals.ii:,} cycles at the least on any board"
+        return f"{_slowest(choice)}: an II of {choice.totals.ii:,} is its least on any board"
     return (
         f"the board: an inference every {faster.totals.ii:,} cycles instead of {choice.totals.ii:,} "
         f"would need {_largest(search, faster)}"

@@ -143,6 +143,8 @@ def _smaller(limits: Limits, capacity: tuple[int, ...]) -> tuple[int, ...]:
 
 def solve(problem: Problem, limits: Limits, objective: Objective) -> Selection | None:
     """A best selection within the limits, or None; its totals are checked in whole numbers."""
+    if min(n for n in (limits.ii, limits.latency, 1) if n is not None) < 1:
+        return None  # everything takes a cycle
     timed = limits.latency is not None or objective is Objective.LATENCY
     kept = [_kept(problem, row, limits, timed=timed) for row in problem.rows]
     if not all(kept):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
 from hwq.errors import InputError
 from hwq.folding.selection import Limits
+
+_ENOUGH = 2**48
+"""Cycles: days at any clock; more is no limit."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +23,21 @@ class Target:
         if self.fps is not None and self.latency_us is not None:
             raise InputError("--target-fps and --target-latency-us: give one of them")
         for option, value in (("--target-fps", self.fps), ("--target-latency-us", self.latency_us)):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{option} {value:g}: give a number above 0")
+            if value is not None and not 1e-9 <= value <= 1e15:
+                raise InputError(f"{option} {value:g}: give a number from 1e-9 to 1e15")
 
     def limits(self, clock_ns: float) -> Limits:
-        """In whole cycles of a clock.
+        """In whole cycles of a clock: the most whose rate or time, as an estimate gives it, meets the target.
 
-        >>> Target(fps=1e6).limits(3.0).ii, Target(latency_us=1.2).limits(10.0).latency
-        (333, 120)
+        >>> Target(fps=1e9 / 36 / 10).limits(10.0).ii, Target(latency_us=1.2).limits(10.0).latency
+        (36, 120)
         """
-        period = Fraction(str(clock_ns))
-        if self.fps is not None:
-            return Limits(ii=math.floor(10**9 / (Fraction(str(self.fps)) * period)))
-        if self.latency_us is not None:
-            return Limits(latency=math.floor(1000 * Fraction(str(self.latency_us)) / period))
+        fps, latency_us = self.fps, self.latency_us
+        if fps is not None:
+            return Limits(ii=_most(1e9 / (fps * clock_ns), lambda n: 1e9 / (n * clock_ns) >= fps))
+        if latency_us is not None:
+            near = 1000 * latency_us / clock_ns
+            return Limits(latency=_most(near, lambda n: n * clock_ns / 1000 <= latency_us))
         return Limits()
 
     def __str__(self) -> str:
@@ -42,3 +45,9 @@ class Target:
         if self.fps is not None:
             return f"--target-fps {self.fps:g}"
         return f"--target-latency-us {self.latency_us:g}" if self.latency_us is not None else "fastest"
+
+
+def _most(near: float, meets: Callable[[int], bool]) -> int:
+    """The largest number of cycles that meets a target, which the rounding of floats puts near `near`."""
+    start = int(min(near, _ENOUGH))
+    return max((n for n in range(max(1, start - 1), start + 3) if meets(n)), default=0)

@@ -19,6 +19,7 @@ from hwq.emit import generate, hls4ml
 from hwq.emit.audit import audit_files, audit_model
 from hwq.emit.plan import Plan, make_plan
 from hwq.errors import InputError, ToolMissing, UnsupportedModel
+from hwq.folding import Target, design
 from hwq.hardware import (
     HardwareConfig,
     Io,
@@ -125,6 +126,15 @@ def test_a_mixed_design_is_exact(io: Io, tmp_path: Path) -> None:
         dense1: ("resource", 8),
     }
     assert "mixed" in (tmp_path / "p/README.md").read_text()
+
+
+def test_a_folded_design_is_exact(tmp_path: Path) -> None:
+    graph = conv_net()
+    hardware = design(
+        graph, boards.load("pynq-z2"), io=Io.STREAM, reuse={"": "auto"}, target=Target(fps=50_000)
+    )
+    assert hardware.strategy_name == "mixed"
+    assert_equal(graph, hardware, tmp_path / "p")
 
 
 def branches() -> Graph:

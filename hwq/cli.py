@@ -499,6 +499,42 @@ def estimate(
         )
 
 
+@app.command()
+def synth(
+    project: Annotated[Path, typer.Argument(help="Folder of a generated project.")],
+    steps: Annotated[
+        str, typer.Option(help="Comma-separated: csim, csynth, cosim, export, impl.")
+    ] = "csynth,impl",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the commands; run nothing, need no tool.")
+    ] = False,
+    timeout_s: Annotated[float, typer.Option(help="Limit of each step in seconds.", min=1)] = 86400,
+    force: Annotated[bool, typer.Option("--force", help="Run steps again that are done.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run Vitis HLS / Vivado on a project, read their reports, and hold the estimate to them.
+
+    Steps that are done since the project last changed are skipped; logs are in PROJECT/logs, results in
+    PROJECT/synth.json.
+    """
+    from hwq import display
+    from hwq.synth import api
+
+    if dry_run:
+        plan = api.commands(project, steps.split(","))
+        if as_json:
+            _print_json(plan)
+        else:
+            _show(f"in {project}:", *(f"  {' '.join(entry['command'])}" for entry in plan), quiet=quiet)
+        return
+    record = api.synthesise(project, steps.split(","), force=force, limit_s=timeout_s, quiet=quiet or as_json)
+    if as_json:
+        _print_json(record)
+    else:
+        _show(*display.synth_tables(record), quiet=quiet)
+
+
 def _version() -> str:
     from hwq import __version__
 

@@ -178,3 +178,42 @@ def doctor_table(findings: Sequence[Finding]) -> Table:
             "" if f.found else f.cure,
         )
     return table
+
+
+def synth_tables(record: Mapping[str, Any]) -> list[Any]:
+    """Steps with their times, what was reached, and the estimate beside the tool."""
+    steps = Table(title="synthesis", **_STYLE)
+    for name in ("step", "time", "tool"):
+        steps.add_column(name, justify="right" if name == "time" else "left")
+    for name, done in record["steps"].items():
+        steps.add_row(name, f"{done['seconds']:.0f} s", f"{done['tool']} {done['version']}".strip())
+    shown: list[Any] = [steps]
+    reports = record["reports"]
+    if timing := reports.get("timing"):
+        shown.append(
+            f"timing  {timing['reached_ns']:.3f} ns of {timing['period_ns']:g} ns ({timing['reached_mhz']:.0f} MHz)"
+        )
+    if power := reports.get("power"):
+        shown.append(f"power   {power['total_w']:.3f} W (confidence {power['confidence']})")
+    if record["comparison"]:
+        shown.append(_comparison(record["comparison"]))
+    return shown
+
+
+def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="estimate and tool", **_STYLE)
+    for name in ("layer", "quantity", "estimate", "band", "tool", "report", "inside"):
+        table.add_column(name, justify="right" if name in ("estimate", "band", "tool") else "left")
+    for row in rows:
+        inside = {None: "no counterpart", True: "yes", False: "[bold]no[/]"}[row["inside"]]
+        tool = "" if row["tool"] is None else f"{row['tool']:,}"
+        table.add_row(
+            row["layer"],
+            row["quantity"],
+            f"{row['estimate']:,.0f}",
+            f"{row['lo']:,.0f}–{row['hi']:,.0f}",
+            tool,
+            row["stage"],
+            inside,
+        )
+    return table

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
+
+from hwq.synth.tools import find
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,15 @@ _PACKAGES = (
 )
 
 
+def _place(name: str) -> str:
+    """Of a vendor's tool also off PATH, with its version."""
+    found = find(name)
+    return f"{found[0].path} {found[0].version}".rstrip() if found else ""
+
+
 def examine() -> list[Finding]:
-    """Look for every program on PATH and every package, without importing or running any."""
-    programs = [Finding(name, shutil.which(name) or "", enables, cure) for name, enables, cure in _PROGRAMS]
+    """Look for every program and every package, without importing or running any."""
+    programs = [Finding(name, _place(name), enables, cure) for name, enables, cure in _PROGRAMS]
     packages = [
         Finding(dist, metadata.version(dist) if find_spec(module) else "", enables, cure)
         for module, dist, enables, cure in _PACKAGES

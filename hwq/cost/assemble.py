@@ -9,10 +9,10 @@ from math import prod
 from hwq.boards import Board, Family
 from hwq.cost.advice import bottleneck, cure
 from hwq.cost.fits import fits
-from hwq.cost.laws.dataflow import TopStyle, fifos, registers, schedule
+from hwq.cost.laws.dataflow import TopStyle, fifos, registers, schedule, stream_depths
 from hwq.cost.laws.setting import Setting
 from hwq.cost.model import RESOURCES, Estimate, LayerCost, Stage, total
-from hwq.hardware import HardwareConfig, Io, Strategy, matrix_shape
+from hwq.hardware import FifoDepths, HardwareConfig, Io, Strategy, matrix_shape
 from hwq.ir import Graph, Node
 from hwq.ops import OPS
 
@@ -125,7 +125,7 @@ def between(graph: Graph, config: HardwareConfig, stage: Stage, style: TopStyle)
     setting = setting_at(config, stage, Strategy.LATENCY, 1)
     moved = [graph.tensors[n.output] for n in graph.nodes if n.op != "reshape"]
     if style is TopStyle.STREAM:
-        return fifos(moved[:-1], setting)
+        return fifos(stream_depths(graph, whole=config.fifo is FifoDepths.TENSOR), setting)
     if style is TopStyle.PIPELINE:
         crossing = [graph.tensors[n.output] for n in graph.nodes if matrix_shape(n)]
     else:

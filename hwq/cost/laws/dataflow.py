@@ -9,8 +9,10 @@ from enum import Enum
 from hwq.cost.fits import fits
 from hwq.cost.laws.setting import Setting, built, judged, staged
 from hwq.cost.model import LayerCost, Value
-from hwq.ir import Node, Tensor
+from hwq.ir import Graph, Node, Tensor
 
+_SHALLOW = 2
+"""Pixels of a FIFO that only decouples two layers."""
 _SRL_BITS = 512
 """FIFOs of no more bits are shift registers (law L7)."""
 
@@ -51,11 +53,11 @@ def fifo_ff(depth: int, bits: int) -> float:
     return bits + 10 + 2 * math.log2(depth) if fifo_bram18(depth, bits) else 6
 
 
-def fifos(tensors: Iterable[Tensor], setting: Setting) -> LayerCost:
-    """The FIFOs between streaming layers: one word a pixel, as deep as the tensor has pixels (hls4ml)."""
+def fifos(streams: Iterable[tuple[Tensor, int]], setting: Setting) -> LayerCost:
+    """The FIFOs between streaming layers, each with its depth: one word a pixel."""
     lut = ff = bram = 0.0
-    for tensor in tensors:
-        bits, depth = tensor.shape[-1] * tensor.type.bits, math.prod(tensor.shape[:-1])
+    for tensor, depth in streams:
+        bits = tensor.shape[-1] * tensor.type.bits
         lut += fifo_lut(depth, bits)
         ff += fifo_ff(depth, bits)
         bram += fifo_bram18(depth, bits)
@@ -68,6 +70,36 @@ def fifos(tensors: Iterable[Tensor], setting: Setting) -> LayerCost:
         bram18=staged(judged("fifo/bram18", bram18=bram), "bram18", setting, shared=True),
         outside=True,
     )
+
+
+def stream_depths(graph: Graph, *, whole: bool) -> list[tuple[Tensor, int]]:
+    """Each stream between two layers, with its depth: `whole` tensors, or what the dataflow needs at full rate.
+
+    That is a few pixels, but where branches meet: the one that is ready first waits for the other, whose layers
+    hold back rows until their windows are full. The run of the dataflow gives the depths themselves; this is quick.
+    """
+    late: dict[str, float] = dict.fromkeys((p.tensor for p in graph.inputs), 0.0)
+    streams = []
+    for node in graph.nodes:
+        tensors = [graph.tensors[t] for t in node.inputs]
+        slowest = max(late[t.name] for t in tensors)
+        late[node.output] = slowest + _held_back(node, tensors[0])
+        for tensor in tensors:
+            pixels = math.prod(tensor.shape[:-1])
+            waits = _SHALLOW + math.ceil((slowest - late[tensor.name]) * pixels)
+            if graph.producer(tensor.name) is not None and node.op != "reshape":
+                streams.append((tensor, pixels if whole else min(pixels, waits)))
+    return streams
+
+
+def _held_back(node: Node, x: Tensor) -> float:
+    """Share of an image that a layer reads before its first output."""
+    params = node.params
+    if hasattr(params, "kernel"):
+        rows, columns = ((k - 1) * d for k, d in zip(params.kernel, params.dilations, strict=True))
+        height, width = x.shape[0], x.shape[1]
+        return min(1.0, (rows * width + columns) / (height * width))
+    return 1.0 if node.op in ("dense", "global_sum", "transpose", "matmul") else 0.0
 
 
 def registers(

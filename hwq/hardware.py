@@ -34,6 +34,10 @@ class Strategy(str, Enum):
     DISTRIBUTED_ARITHMETIC = "distributed_arithmetic"
 
 
+SHIFT_REGISTER_PIXELS = 32
+"""FIFOs of no more are built as shift registers, one LUT a bit; the tools would take block RAM for wide pixels."""
+
+
 class FifoDepths(str, Enum):
     """How deep the FIFOs of io_stream are: as fast as any depth, just without deadlock, or hls4ml's whole tensors."""
 

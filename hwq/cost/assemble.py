@@ -125,7 +125,8 @@ def between(graph: Graph, config: HardwareConfig, stage: Stage, style: TopStyle)
     setting = setting_at(config, stage, Strategy.LATENCY, 1)
     moved = [graph.tensors[n.output] for n in graph.nodes if n.op != "reshape"]
     if style is TopStyle.STREAM:
-        return fifos(stream_depths(graph, whole=config.fifo is FifoDepths.TENSOR), setting)
+        whole = config.fifo is FifoDepths.TENSOR
+        return fifos(stream_depths(graph, whole=whole), setting, bound=not whole)
     if style is TopStyle.PIPELINE:
         crossing = [graph.tensors[n.output] for n in graph.nodes if matrix_shape(n)]
     else:

@@ -21,7 +21,7 @@ from hwq.emit.own import HEADERS, OWN, OwnLayer
 from hwq.emit.plan import Plan, PlannedLayer, configuration
 from hwq.errors import CheckFailed, ToolMissing
 from hwq.files import data_dir
-from hwq.hardware import Backend, HardwareConfig, Strategy
+from hwq.hardware import SHIFT_REGISTER_PIXELS, Backend, FifoDepths, HardwareConfig, Strategy
 from hwq.ir import IntType
 
 CLOCK_UNCERTAINTY = "27%"
@@ -75,7 +75,11 @@ def write_firmware(plan: Plan, config: HardwareConfig, depths: Depths | None = N
         model.write()
         _raise_if(audit_files(plan, model, Path(folder), depths or {}), said.getvalue())
         inputs, outputs = model.get_input_variables(), model.get_output_variables()
-        return Firmware(_collect(Path(folder)), _cpp_ports(inputs), _cpp_ports(outputs))
+        files = _collect(Path(folder))
+        if config.fifo is not FifoDepths.TENSOR:
+            top = f"firmware/{plan.top}.cpp"
+            files[top] = _with_shift_registers(files[top].decode(), config.backend).encode()
+        return Firmware(files, _cpp_ports(inputs), _cpp_ports(outputs))
 
 
 def require_da4ml(plan: Plan) -> None:
@@ -204,6 +208,24 @@ def _raise_if(findings: list[str], said: str) -> None:
     if findings or warned:
         listed = "".join(f"\n  - {text}" for text in (*findings, *warned))
         raise CheckFailed(f"hls4ml did not build what was asked; please report this as a bug of hwq:{listed}")
+
+
+_BINDING = {
+    Backend.VITIS: "#pragma HLS BIND_STORAGE variable={} type=fifo impl=srl",
+    Backend.VIVADO: "#pragma HLS RESOURCE variable={} core=FIFO_SRL",
+}
+
+
+def _with_shift_registers(top: str, backend: Backend) -> str:
+    """The top function with a binding after the depth of every short FIFO."""
+
+    def bound(found: re.Match[str]) -> str:
+        line, indent, name, depth = found.group(0, 1, 2, 3)
+        if int(depth) > SHIFT_REGISTER_PIXELS:
+            return line
+        return f"{line}\n{indent}{_BINDING[backend].format(name)}"
+
+    return re.sub(r"( *)#pragma HLS STREAM variable=(\w+) depth=(\d+)", bound, top)
 
 
 def _collect(folder: Path) -> dict[str, bytes]:

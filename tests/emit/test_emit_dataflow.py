@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from hwq.emit import dataflow, generate
 from hwq.emit.dataflow import Deadlock, Fifo, Network, Process
 from hwq.emit.flow import Flow, copies, flow_of, gather
 from hwq.emit.plan import Plan, make_plan
-from hwq.hardware import FifoDepths, Io, Strategy
+from hwq.hardware import SHIFT_REGISTER_PIXELS, FifoDepths, Io, Strategy
 from hwq.ir import Graph
 from hwq.ops import OPS
 from hwq.ops.conv import Conv
@@ -251,6 +252,15 @@ def test_depths_are_written_and_recorded() -> None:
     assert depths[FifoDepths.MINIMAL] < depths[FifoDepths.FULL_RATE] < depths[FifoDepths.TENSOR]
 
 
+def test_short_fifos_are_shift_registers() -> None:
+    text = _files(FifoDepths.FULL_RATE)
+    bound = set(re.findall(r"BIND_STORAGE variable=(\w+) type=fifo impl=srl", text))
+    depths = {name: int(d) for name, d in re.findall(r"STREAM variable=(\w+) depth=(\d+)", text)}
+    assert bound == {name for name, depth in depths.items() if depth <= SHIFT_REGISTER_PIXELS}
+    assert max(depths.values()) > SHIFT_REGISTER_PIXELS
+    assert "BIND_STORAGE" not in _files(FifoDepths.TENSOR)
+
+
 def _files(kind: FifoDepths) -> str:
     graph = residual_net()
     project = generate(graph, replace(config(graph, Io.STREAM), fifo=kind))
@@ -258,7 +268,7 @@ def _files(kind: FifoDepths) -> str:
 
 
 def _pragmas(text: str) -> list[int]:
-    return [int(line.rsplit("=", 1)[1]) for line in text.splitlines() if "#pragma HLS STREAM" in line]
+    return [int(d) for d in re.findall(r"#pragma HLS STREAM variable=\w+ depth=(\d+)", text)]
 
 
 def test_a_cifar_sized_network_takes_less_than_a_second() -> None:

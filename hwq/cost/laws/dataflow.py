@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from hwq.cost.fits import fits
 from hwq.cost.laws.setting import Setting, built, judged, staged
 from hwq.cost.model import LayerCost, Value
+from hwq.hardware import SHIFT_REGISTER_PIXELS
 from hwq.ir import Graph, Node, Tensor
 
 _SHALLOW = 2
 """Pixels of a FIFO that only decouples two layers."""
 _SRL_BITS = 512
 """FIFOs of no more bits are shift registers (law L7)."""
+
+
+if TYPE_CHECKING:
+    from hwq.emit.layers import Windowed
 
 
 class TopStyle(Enum):
@@ -53,11 +59,15 @@ def fifo_ff(depth: int, bits: int) -> float:
     return bits + 10 + 2 * math.log2(depth) if fifo_bram18(depth, bits) else 6
 
 
-def fifos(streams: Iterable[tuple[Tensor, int]], setting: Setting) -> LayerCost:
-    """The FIFOs between streaming layers, each with its depth: one word a pixel."""
+def fifos(streams: Iterable[tuple[Tensor, int]], setting: Setting, *, bound: bool) -> LayerCost:
+    """The FIFOs between streaming layers, each with its depth: one word a pixel; `bound`, short ones are SRLs."""
     lut = ff = bram = 0.0
     for tensor, depth in streams:
         bits = tensor.shape[-1] * tensor.type.bits
+        if bound and depth <= SHIFT_REGISTER_PIXELS:
+            lut += fits()["fifo/srl/lut"].predict({"fifos": 1, "bits": bits})
+            ff += fifo_ff(depth, 1)
+            continue
         lut += fifo_lut(depth, bits)
         ff += fifo_ff(depth, bits)
         bram += fifo_bram18(depth, bits)
@@ -94,9 +104,9 @@ def stream_depths(graph: Graph, *, whole: bool) -> list[tuple[Tensor, int]]:
 
 def _held_back(node: Node, x: Tensor) -> float:
     """Share of an image that a layer reads before its first output."""
-    params = node.params
-    if hasattr(params, "kernel"):
-        rows, columns = ((k - 1) * d for k, d in zip(params.kernel, params.dilations, strict=True))
+    if hasattr(node.params, "kernel"):
+        window: Windowed = node.params
+        rows, columns = ((k - 1) * d for k, d in zip(window.kernel, window.dilations, strict=True))
         height, width = x.shape[0], x.shape[1]
         return min(1.0, (rows * width + columns) / (height * width))
     return 1.0 if node.op in ("dense", "global_sum", "transpose", "matmul") else 0.0

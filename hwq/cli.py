@@ -407,6 +407,12 @@ def generate(
     golden: Annotated[
         Path | None, typer.Option("--golden", help="Float32 .npy whose rows become golden vectors too.")
     ] = None,
+    overlay: Annotated[
+        bool,
+        typer.Option(
+            "--overlay", help="Add a PYNQ overlay: DMA, block design and Python driver (Zynq-7000)."
+        ),
+    ] = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -432,6 +438,7 @@ def generate(
         lambda g: _hardware(g, board, options),
         input_type=input_type,
         golden=golden,
+        overlay=overlay,
         force=force,
     )
     if as_json:

@@ -21,6 +21,7 @@ def generate_file(
     *,
     input_type: str | None = None,
     golden: Path | None = None,
+    overlay: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
     """Write the project of a model; returns what generate.json keeps of it."""
@@ -28,17 +29,23 @@ def generate_file(
     graph = load(model, input_type).graph
     config = configure(graph)
     codes = sim.encode(graph, runs.load_array(golden)) if golden else None
-    record = write_project(graph, config, output, codes, force=force)
+    record = write_project(graph, config, output, codes, overlay=overlay, force=force)
     if folder := runs.run_folder(model):
         remember(folder, record)
     return record
 
 
 def write_project(
-    graph: Graph, config: HardwareConfig, output: Path, codes: Any = None, *, force: bool = False
+    graph: Graph,
+    config: HardwareConfig,
+    output: Path,
+    codes: Any = None,
+    *,
+    overlay: bool = False,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Emit and write one project; returns its record."""
-    project = emit.generate(graph, config, codes, cost.estimate(graph, config).to_json())
+    project = emit.generate(graph, config, codes, cost.estimate(graph, config).to_json(), overlay=overlay)
     project.write(output, force=force)
     record = {
         "path": str(output),

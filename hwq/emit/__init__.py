@@ -17,8 +17,10 @@ def generate(
     config: HardwareConfig,
     golden_codes: Mapping[str, IntArray] | None = None,
     expected: Mapping[str, Any] | None = None,
+    *,
+    overlay: bool = False,
 ) -> Project:
     """The HLS project of a graph; see `hwq.emit.generator.generate`, which this loads when it is called."""
     from hwq.emit import generator
 
-    return generator.generate(graph, config, golden_codes, expected)
+    return generator.generate(graph, config, golden_codes, expected, overlay=overlay)

@@ -8,6 +8,7 @@ from typing import Any
 from hwq.emit.dataflow import analyse
 from hwq.emit.hls4ml import write_firmware
 from hwq.emit.manifest import NAME, make_manifest
+from hwq.emit.overlay import make_overlay
 from hwq.emit.plan import make_plan
 from hwq.emit.project import Project
 from hwq.emit.scripts import project_files
@@ -22,6 +23,8 @@ def generate(
     config: HardwareConfig,
     golden_codes: Mapping[str, IntArray] | None = None,
     expected: Mapping[str, Any] | None = None,
+    *,
+    overlay: bool = False,
 ) -> Project:
     """The HLS project of a graph; equal arguments give equal bytes.
 
@@ -30,19 +33,21 @@ def generate(
         config: How, on which board.
         golden_codes: Input integers to put first among the golden rows, int64 (N, *shape) by tensor name.
         expected: An estimate to keep in the manifest.
+        overlay: Add what a PYNQ overlay needs.
 
     Raises:
         UnsupportedModel: A node cannot be built exactly; names it and the cure.
-        InputError: Unusable codes, or an input or output that cannot be built.
+        InputError: Unusable codes, or an input, an output or an overlay that cannot be built.
         CheckFailed: hls4ml did not hold or write what was asked.
     """
     plan = make_plan(graph, config)
+    described = make_overlay(graph, config, plan.top) if overlay else None
     dataflow = analyse(plan, config.fifo) if plan.stream else None
     firmware = write_firmware(plan, config, dataflow.by_key() if dataflow else {})
     golden = make_golden(graph, golden_codes)
     files = {
         **firmware.files,
-        **project_files(plan, config, firmware, golden),
+        **project_files(plan, config, firmware, golden, described),
         **golden_files(graph, golden, [(tensor, p.binary) for p, tensor, _ in plan.traced()]),
     }
     files[NAME] = make_manifest(graph, config, plan, files, expected, dataflow)

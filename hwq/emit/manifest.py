@@ -91,14 +91,14 @@ def _port(graph: Graph, port: Port) -> dict[str, Any]:
         "shape": list(tensor.shape),
     }
     real = graph.meaning(port)
-    return content | {"type": _type(tensor.type)} | ({"real": _real(real)} if real else {})
+    return content | {"type": _type(tensor.type)} | ({"real": real_json(real)} if real else {})
 
 
 def _type(kind: IntType) -> dict[str, Any]:
     return {"name": str(kind), "bits": kind.bits, "signed": kind.signed, "lo": kind.lo, "hi": kind.hi}
 
 
-def _real(real: Real) -> dict[str, Any]:
+def real_json(real: Real) -> dict[str, Any]:
     """``real = scale[c]·q + offset[c]``."""
     return {"scale": _numbers(real.scale), "offset": _numbers(real.offset)}
 

@@ -8,6 +8,7 @@ import jinja2
 
 import hwq
 from hwq.emit.hls4ml import CLOCK_UNCERTAINTY, Firmware
+from hwq.emit.overlay import COPIED, overlay_json
 from hwq.emit.plan import Plan
 from hwq.emit.testbench import Golden
 from hwq.files import data_dir
@@ -26,9 +27,15 @@ _RENDERED = {
 }
 
 
-def project_files(plan: Plan, config: HardwareConfig, firmware: Firmware, golden: Golden) -> dict[str, bytes]:
-    """Everything but the firmware, the golden data and the manifest."""
-    values = _values(plan, config, firmware, golden)
+def project_files(
+    plan: Plan,
+    config: HardwareConfig,
+    firmware: Firmware,
+    golden: Golden,
+    overlay: dict[str, Any] | None = None,
+) -> dict[str, bytes]:
+    """Everything but the firmware, the golden data and the manifest; with an overlay, if there is one."""
+    values = _values(plan, config, firmware, golden) | {"overlay": overlay}
     folder = data_dir("hls_templates")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -38,8 +45,14 @@ def project_files(plan: Plan, config: HardwareConfig, firmware: Firmware, golden
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  C++, Tcl and make are not HTML
     )
-    files = {path: (folder / name).read_bytes() for path, name in _COPIED.items()}
     rendered = {**_RENDERED, f"{plan.top}_test.cpp": "testbench.cpp.j2"}
+    copied = dict(_COPIED)
+    files = {}
+    if overlay:
+        rendered[f"{plan.top}_axi.cpp"] = "axi_top.cpp.j2"
+        copied |= COPIED
+        files["driver/overlay.json"] = overlay_json(overlay)
+    files |= {path: (folder / name).read_bytes() for path, name in copied.items()}
     files |= {path: environment.get_template(name).render(values).encode() for path, name in rendered.items()}
     return files
 

@@ -27,13 +27,16 @@ static const unsigned AXIS_BITS = 64;
 typedef ap_axiu<AXIS_BITS, 0, 0, 0> AxisWord;
 typedef hls::stream<AxisWord> AxisStream;
 
-constexpr unsigned greatest_divisor(unsigned a, unsigned b) { return b == 0 ? a : greatest_divisor(b, a % b); }
+// Greatest common divisor of the codes in a word, a power of two up to 8, and those in a pixel.
+constexpr unsigned common_lanes(unsigned count, unsigned n) {
+    return (count | n) % 8 == 0 ? 8 : (count | n) % 4 == 0 ? 4 : (count | n) % 2 == 0 ? 2 : 1;
+}
 
 // How codes of BITS bits and pixels of N codes share words.
 template <unsigned BITS, unsigned N> struct Lanes {
     static_assert(BITS == 8 || BITS == 16 || BITS == 32 || BITS == 64, "a code has the width of a NumPy type");
     static const unsigned count = AXIS_BITS / BITS;
-    static const unsigned step = greatest_divisor(count, N);
+    static const unsigned step = common_lanes(count, N);
 };
 
 // The integer in a lane, as the code's type.

@@ -10,6 +10,14 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("(data, i * CONFIG_T::n_chan)", "(data, i)"),
         ("CONFIG_T>(in, 0);", "CONFIG_T>(in, 1);"),
     ],
+    "hwq_axis": [
+        ("(count | n) % 4 == 0 ? 4", "count % 4 == 0 ? 4"),
+        ("word >> (lane * BITS)", "word >> lane"),
+        ("ap_uint<AXIS_BITS>(bits) << (lane * BITS)", "ap_uint<AXIS_BITS>(bits) << lane"),
+        ("codes[done + i] = unpack", "codes[i] = unpack"),
+        ("word |= pack<BITS>(pixel[at + i], lane + i)", "word |= pack<BITS>(pixel[i], lane + i)"),
+        ("word |= pack<BITS>(codes[done + i], lane + i)", "word |= pack<BITS>(codes[done], lane + i)"),
+    ],
     "hwq_concat": [
         ("a[i * CONFIG_T::first_inner + j]", "a[i * CONFIG_T::second_inner + j]"),
         ("b[i * CONFIG_T::second_inner + j]", "b[j]"),

@@ -233,9 +233,10 @@ def _pack(buffer: Array, codes: Array, port: Description) -> None:
 
 
 def _unpack(buffer: Array, images: int, port: Description) -> Array:
-    return _lanes(buffer, images, port)[:, : port["size"]].reshape(images, *port["shape"])
+    codes: Array = _lanes(buffer, images, port)[:, : port["size"]].reshape(images, *port["shape"])
+    return codes
 
 
 def _real(codes: Array, port: Description) -> Array:
     scale, offset = (np.array(port["real"][key]["float"], np.float64) for key in ("scale", "offset"))
-    return scale * codes + offset
+    return np.asarray(scale * codes + offset)

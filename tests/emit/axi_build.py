@@ -9,9 +9,18 @@ from typing import Any
 
 from hwq.emit.scripts import CXX_FLAGS
 
-STRICT = "-std=c++14 -O1 -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-unused-label -Wno-uninitialized".split()
+STRICT = [
+    "-std=c++14",
+    "-O1",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unknown-pragmas",
+    "-Wno-unused-label",
+    "-Wno-uninitialized",
+]
 """The uninitialised values are in the vendor's types: their constructors read what they are about to set."""
-SYSTEM = ["-isystem", "axis_stand_in", "-isystem", "firmware/ap_types", "-isystem", "firmware"]
+SYSTEM = ("-isystem", "axis_stand_in", "-isystem", "firmware/ap_types", "-isystem", "firmware")
 MAIN = """#include "firmware/{top}.h"
 #include "hwq_axis.h"
 #include <cstdint>
@@ -74,7 +83,9 @@ def build_network(project: Path) -> None:
     """``build/top.o``: the network alone."""
     top = _description(project)["top"]
     (project / "build").mkdir()
-    _gpp(project, *CXX_FLAGS, "-isystem", "firmware/ap_types", "-c", f"firmware/{top}.cpp", "-o", "build/top.o")
+    _gpp(
+        project, *CXX_FLAGS, "-isystem", "firmware/ap_types", "-c", f"firmware/{top}.cpp", "-o", "build/top.o"
+    )
 
 
 def build_wrapper(project: Path) -> Path:
@@ -89,8 +100,15 @@ def build_wrapper(project: Path) -> Path:
         arguments=", ".join([f"in[{i}]" for i in range(inputs)] + [f"out[{i}]" for i in range(outputs)]),
     )
     (project / "build" / "main.cpp").write_text(text)
-    _gpp(project, *STRICT, "-I.", *SYSTEM, f"{top}_axi.cpp", "build/main.cpp", "build/top.o", "-o", "build/axi")
-    fake = {"executable": str(project / "build" / "axi"), "folder": str(project), "inputs": inputs, "outputs": outputs}
+    _gpp(
+        project, *STRICT, "-I.", *SYSTEM, f"{top}_axi.cpp", "build/main.cpp", "build/top.o", "-o", "build/axi"
+    )
+    fake = {
+        "executable": str(project / "build" / "axi"),
+        "folder": str(project),
+        "inputs": inputs,
+        "outputs": outputs,
+    }
     (project / "overlay").mkdir(exist_ok=True)
     bitstream = project / "overlay" / f"{top}.bit"
     bitstream.write_text(json.dumps(fake))

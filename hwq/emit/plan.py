@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
+from math import gcd, prod
 
-from hwq.emit.layers import BINARY, PREVIOUS, Binary, HlsLayer, Site
+from hwq.emit.layers import BINARY, PREVIOUS, Binary, HlsLayer, Site, reshape_layer
 from hwq.emit.own import OWN, constants
 from hwq.errors import InputError, UnsupportedModel
 from hwq.hardware import HardwareConfig, Io, Strategy
@@ -262,10 +262,14 @@ def _layers_of(
         return name
 
     previous = inputs[0]
-    for layer in OPS[node.op].emit(node.params, site):
+    emitted = OPS[node.op].emit(node.params, site)
+    if site.stream:
+        pixel = _pixel(graph, node.inputs[0])
+        emitted = tuple(part for layer in emitted for part in _repacked(layer, pixel, site))
+    for layer in emitted:
         if site.stream and layer.class_name in OWN and OWN[layer.class_name].whole_pixels:
             for i in {max(i, 0) for i in layer.reads if i != PREVIOUS or not planned}:
-                if _is_flattened(graph, node.inputs[i]):
+                if _pixel(graph, node.inputs[i]) != site.inputs[i].shape[-1]:
                     inputs[i] = add(_packed(graph.tensors[node.inputs[i]], i), (inputs[i],))
                     previous = inputs[0]
         previous = add(layer, tuple(previous if i == PREVIOUS else inputs[i] for i in layer.reads))
@@ -276,13 +280,23 @@ def _layers_of(
     return planned
 
 
-def _is_flattened(graph: Graph, tensor: str) -> bool:
-    """Whether a stream still has the pixels that it had before it was flattened in place."""
+def _pixel(graph: Graph, tensor: str) -> int:
+    """Words of a stream's pixel: the last axis, but a stream that is flattened in place keeps its pixels."""
     maker = graph.producer(tensor)
-    if maker is None or not is_reshape(graph, maker) or len(graph.tensors[tensor].shape) > 1:
-        return False
-    source = graph.tensors[maker.inputs[0]].shape
-    return source[-1] < prod(source) or _is_flattened(graph, maker.inputs[0])
+    shape = graph.tensors[tensor].shape
+    if maker is None or len(shape) > 1 or not is_reshape(graph, maker):
+        return shape[-1]
+    return _pixel(graph, maker.inputs[0])
+
+
+def _repacked(layer: HlsLayer, pixel: int, site: Site) -> tuple[HlsLayer, ...]:
+    """hls4ml joins whole pixels or cuts one into several: other sizes go through their common divisor."""
+    words = layer.shape[-1]
+    if layer.class_name != "HwqReshape" or len(layer.shape) == 1 or not (words % pixel and pixel % words):
+        return (layer,)
+    common = gcd(words, pixel)
+    parts = (prod(layer.shape) // common, common)
+    return reshape_layer(parts, site, suffix="parts"), layer
 
 
 def _packed(tensor: Tensor, index: int) -> HlsLayer:

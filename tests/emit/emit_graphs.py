@@ -233,6 +233,10 @@ def _shape_branches(net: Net) -> list[str]:
         net.conv(net.add(Reshape((3, 4, 1)), matrix), 2),
         net.dense(net.add(Transpose((0, 2, 1)), row), 2),
     ]
+    odd = net.add(Reshape((5, 3, 4)), net.requant(signed, -4, 3, half_even=True, shift=0))
+    parts = net.input((2, 2, 6), -4, 3)
+    again = net.add(Reshape((6, 4)), net.add(Reshape((24,)), net.requant(parts, 0, 3, half_even=False)))
+    outputs += [net.dense(odd, 2), net.add(Transpose((1, 0)), again)]
     flat = net.add(Reshape((60,)), net.requant(unsigned, -2, 1, half_even=False))
     return [*outputs, net.threshold(flat, 3), net.requant(flat, 0, 1, half_even=True), net.dense(flat, 2)]
 
@@ -341,6 +345,30 @@ def binary_net() -> Graph:
     b = net.add(Reshape((int(np.prod(net.tensors[b].shape)),)), b)
     c = signs(net.add(Dense(ones(net.tensors[b].shape[0], 7)), b))
     return net.graph(net.dense(c, 4, lo=-8, hi=7), net.add(Dense(ones(7, 3)), c), wide, padded, name="binary")
+
+
+@cache
+def small_cnv(bits: int) -> Graph:
+    """FINN's CNV with a quarter of its channels: convolutions in pairs, pools, dense layers, the best class."""
+    net = Net(13 + bits)
+
+    def matrix(*shape: int) -> IntArray:
+        rng = RNG(net.seed + len(net.nodes))
+        return rng.choice([-1, 1], shape) if bits == 1 else rng.integers(-2, 2, shape)
+
+    def activation(x: str) -> str:
+        return net.threshold(x, 2, base=-1, step=2) if bits == 1 else net.threshold(x, 4, base=-2)
+
+    x = net.input((32, 32, 3), -128, 127)
+    for i, channels in enumerate((16, 16, 32, 32, 64, 64)):
+        x = activation(net.add(Conv(matrix(3, 3, net.tensors[x].shape[-1], channels)), x))
+        if i in (1, 3):
+            x = net.add(MaxPool((2, 2), (2, 2)), x)
+    x = net.add(Reshape((64,)), x)
+    for _ in range(2):
+        x = activation(net.add(Dense(matrix(net.tensors[x].shape[0], 128)), x))
+    x = net.add(Dense(matrix(128, 10)), x)
+    return net.graph(x, net.add(ArgMax(), x), name=f"small cnv {bits}")
 
 
 @cache

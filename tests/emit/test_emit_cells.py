@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwq import boards
 from hwq.emit import csim, generate
 from hwq.emit.testbench import golden_inputs
-from hwq.hardware import Backend, HardwareConfig, Io, Strategy
+from hwq.hardware import Backend, HardwareConfig, Io, Strategy, configure, legal_reuse, matrix_shape
 from hwq.ir import Graph
 from hwq.ops import OPS
 from hwq.sim import reference
@@ -23,6 +24,7 @@ from tests.emit.emit_graphs import (
     high_reuse,
     mixed_net,
     more_ops,
+    small_cnv,
 )
 
 LOW, HIGH = (Strategy.LATENCY, False), (Strategy.RESOURCE, True)
@@ -90,3 +92,16 @@ def test_networks_are_exact(net: Callable[[], Graph], io: Io, tmp_path: Path) ->
 def test_vivado_project_of_dense_layers(tmp_path: Path) -> None:
     check(dense_net(), Backend.VIVADO, Io.PARALLEL, LOW, tmp_path / "p")
     assert "vivado_hls -f" in (tmp_path / "p" / "Makefile").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("io", Io)
+@pytest.mark.parametrize("bits", [1, 2])
+def test_a_quarter_of_cnv_is_exact(bits: int, io: Io, tmp_path: Path) -> None:
+    graph = small_cnv(bits)
+    shapes = {n.name: s for n in graph.nodes if (s := matrix_shape(n))}
+    reuse = {n: max(r for r in legal_reuse(*s) if r <= min(s[0], 64)) for n, s in shapes.items()}
+    hardware = configure(graph, boards.load("zcu104"), io=io, reuse=reuse)
+    generate(graph, hardware).write(tmp_path / "p")
+    result = csim.run(tmp_path / "p").raise_if_failed()
+    assert result.rows >= 32

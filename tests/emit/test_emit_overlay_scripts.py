@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,3 +203,13 @@ def test_overlay_before_synthesis_and_a_misspelt_command_fail(tmp_path: Path) ->
     done = implement(folder)
     assert done.returncode != 0
     assert 'invalid command name "validate_bd_desing"' in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_overlay_ends_with_all_that_the_board_needs(tmp_path: Path) -> None:
+    folder = project(dense_net(), tmp_path / "p")
+    command = ["make", "-n", "overlay"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    steps = done.stdout.splitlines()
+    assert [s.rsplit("/", 1)[-1] for s in steps[:2]] == ["overlay_hls.tcl", "overlay.tcl"]
+    assert steps[2] == "cp driver/hwq_driver.py driver/overlay.json overlay/"

@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from hwq import boards
+from hwq import boards, sim
+from hwq.cli import app
 from hwq.emit import generate
 from hwq.emit.overlay import lane_bits, make_overlay
 from hwq.errors import InputError
-from hwq.exact import Surd, exact_array
+from hwq.exact import Surd, exact_array, nearest
+from hwq.frontends import load
 from hwq.hardware import Backend, Io, configure
 from hwq.ir import Graph, IntType, Layout, Port, Real, check
 from hwq.probes import random_codes
@@ -27,6 +30,7 @@ from hwq.sim import reference
 from tests.emit import fake_pynq
 from tests.emit.axi_build import build_network, build_wrapper
 from tests.emit.emit_graphs import Net, config, conv_net, dense_net, mixed_net
+from tests.networks import mlp, write
 
 Codes = dict[str, IntArray]
 
@@ -322,3 +326,31 @@ def test_an_overlay_does_not_disturb_csim(conv_project: Path, copy_of: Copy) -> 
     from hwq.emit import csim
 
     assert csim.run(copy_of(conv_project)).ok
+
+
+@pytest.mark.parametrize("io", ["parallel", "stream"])
+def test_from_a_model_file_to_real_outputs(io: str, tmp_path: Path) -> None:
+    model, folder = write(mlp(), tmp_path / "mlp.onnx"), tmp_path / "p"
+    words = ["generate", str(model), "-o", str(folder), "--overlay", "--io", io]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    build_network(folder)
+    network = driver(build_wrapper(folder))
+    graph = load(model).graph
+    (source,), (sink,) = graph.inputs, graph.outputs
+    x = np.random.default_rng(5).normal(size=(6, *source.shape)).astype(np.float32)
+    codes = sim.encode(graph, x)
+    want = reference.run(graph, codes)[sink.tensor]
+    np.testing.assert_array_equal(network.run_codes(codes[source.tensor]), want)
+    meaning = graph.meaning(sink)
+    assert meaning
+    scale, offset = nearest(meaning.scale), nearest(meaning.offset)
+    np.testing.assert_array_equal(network.run(codes[source.tensor]), scale * want + offset)
+
+
+def test_command_line_refuses_other_boards(tmp_path: Path) -> None:
+    model = write(mlp(), tmp_path / "mlp.onnx")
+    words = ["generate", str(model), "-o", str(tmp_path / "p"), "--overlay", "--board", "kv260"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert "error: --overlay: kv260 is of the family zynqus" in " ".join(done.output.split())
+    assert not (tmp_path / "p").exists()

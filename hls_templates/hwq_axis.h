@@ -118,7 +118,7 @@ template <unsigned BITS, unsigned SIZE, class T> void read_image(AxisStream &por
 
 // SIZE codes from the pixels of a stream to `port`; TLAST where this is the last of the images.
 template <unsigned BITS, unsigned SIZE, class T>
-void write_image(hls::stream<T> &y, AxisStream &port, unsigned image, unsigned images) {
+void write_image(hls::stream<T> &y, AxisStream &port, int image, int images) {
     typedef Lanes<BITS, T::size> lanes;
     static_assert(SIZE % T::size == 0, "whole pixels");
     ap_uint<AXIS_BITS> word = 0;
@@ -148,7 +148,7 @@ void write_image(hls::stream<T> &y, AxisStream &port, unsigned image, unsigned i
 
 // The same from an array, which is read at once.
 template <unsigned BITS, unsigned SIZE, class T>
-void write_image(const T (&y)[SIZE], AxisStream &port, unsigned image, unsigned images) {
+void write_image(const T (&y)[SIZE], AxisStream &port, int image, int images) {
     typedef Lanes<BITS, SIZE> lanes;
     ap_uint<AXIS_BITS> word = 0;
     T codes[SIZE];

@@ -83,7 +83,7 @@ class Network:
         Raises:
             ValueError: Arrays that the network does not take; nothing was sent.
             TimeoutError: A transfer did not end; load the overlay again.
-            RuntimeError: A transfer ended early; load the overlay again.
+            RuntimeError: A transfer ended early, or the DMA reports an error; load the overlay again.
         """
         arrays = self._checked(codes)
         images = len(arrays[0])
@@ -132,7 +132,7 @@ class Network:
         for channel, buffer, port in zip(self._send, self._in, self.inputs):
             channel.transfer(buffer, nbytes=_bytes(images, port))
         for channel, port in zip([*self._send, *self._receive], [*self.inputs, *self.outputs]):
-            self._wait(partial(getattr, channel, "idle"), f"'{port['name']}'", until)
+            self._wait(partial(_ended, channel), f"'{port['name']}'", until)
             channel.wait()
         for channel, port in zip(self._receive, self.outputs):
             if channel.transferred != _bytes(images, port):
@@ -166,6 +166,11 @@ class Network:
             counts = ", ".join(f"{n}: {len(a)}" for n, a in zip(names, arrays))
             raise ValueError(f"the inputs differ in their number of images ({counts}): give each as many")
         return arrays
+
+
+def _ended(channel: Any) -> bool:
+    """Also by an error, which the channel's wait() raises."""
+    return bool(channel.idle or channel.error)
 
 
 def _read(bitstream: Path, description: str | Path | None) -> Description:

@@ -35,7 +35,7 @@ std::map<std::string, void *> *trace_outputs = nullptr;
 size_t trace_type_size = sizeof(double);
 }} // namespace nnet
 
-void {top}_axi({parameters}, unsigned images);
+void {top}_axi({parameters}, int images);
 
 static void fill(hwq::AxisStream &port, const std::string &path) {{
     std::ifstream file(path, std::ios::binary);
@@ -65,7 +65,7 @@ int main(int, char **argv) {{
     for (unsigned i = 0; i < {inputs}; i++) {{
         fill(in[i], folder + "/in_" + std::to_string(i) + ".bin");
     }}
-    {top}_axi({arguments}, static_cast<unsigned>(std::atoi(argv[1])));
+    {top}_axi({arguments}, std::atoi(argv[1]));
     for (unsigned i = 0; i < {outputs}; i++) {{
         empty(out[i], folder + "/out_" + std::to_string(i) + ".bin");
     }}

@@ -41,6 +41,7 @@ class Channel:
         self.words: np.ndarray[Any, Any] | None = None
         self.queue: list[tuple[int, bool]] = []
         self.done = True
+        self.error = False
 
     def transfer(self, array: np.ndarray[Any, Any], start: int = 0, nbytes: int = 0) -> None:
         """Start."""
@@ -57,6 +58,8 @@ class Channel:
 
     def wait(self) -> None:
         """Return when idle; the real one would wait for ever."""
+        if self.error:
+            raise RuntimeError("DMA Internal Error (transfer length 0?)")
         assert self.idle, "hang"
 
     def sent(self) -> None:
@@ -66,10 +69,11 @@ class Channel:
         self.done = True
 
     def arrive(self) -> None:
-        """Words up to TLAST go to memory; without TLAST the transfer does not end."""
+        """Words up to TLAST go to memory; without it the transfer does not end, too many words are an error."""
         assert self.words is not None
         for count, (word, last) in enumerate(self.queue, start=1):
             if count > len(self.words):
+                self.error = True
                 return
             self.words[count - 1] = word
             if last:

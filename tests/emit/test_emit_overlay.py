@@ -203,6 +203,12 @@ def test_an_input_word_that_nobody_reads_hangs(conv_project: Path, copy_of: Copy
         network.run_codes(codes["x0"])
 
 
+def test_more_words_than_the_buffer_holds_are_the_dmas_error(conv_project: Path, copy_of: Copy) -> None:
+    network, codes = damaged(conv_project, copy_of, "port.write(out)", "port.write(out), port.write(out)")
+    with pytest.raises(RuntimeError, match="DMA Internal Error"):
+        network.run_codes(codes["x0"])
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -33,6 +33,7 @@ Codes = dict[str, IntArray]
 
 N_RANDOM = 16
 _MAX_ROWS = 256
+_GOLDEN_WORDS = 1 << 25
 _GOLDEN_MACS = 2_000_000_000
 _SEARCH_MACS = 200_000_000
 _SEARCH_ROWS = 256
@@ -103,8 +104,9 @@ def _macs(graph: Graph) -> int:
 
 
 def _row_limit(graph: Graph) -> int:
-    """So many that csim takes seconds."""
-    return int(np.clip(_GOLDEN_MACS // _macs(graph), 32, _MAX_ROWS))
+    """So many that csim takes seconds, and that all their tensors fit in memory."""
+    words = sum(int(np.prod(t.shape)) for t in graph.tensors.values())
+    return int(np.clip(min(_GOLDEN_MACS // _macs(graph), _GOLDEN_WORDS // words), 32, _MAX_ROWS))
 
 
 def _input_names(graph: Graph) -> list[str]:

@@ -78,6 +78,12 @@ class Plan:
         ]
 
 
+def shared_reads(plan: Plan) -> list[str]:
+    """Layers whose output several read: in io_parallel, more than Vitis HLS allows in a dataflow region."""
+    reads = [name for p in plan.layers for name in p.inputs] + list(plan.outputs)
+    return [p.node.name if p.node else p.name for p in plan.layers if reads.count(p.name) > 1]
+
+
 def configuration(planned: PlannedLayer) -> list[str]:
     """The body of the C++ configuration of a layer of our own; hls4ml fills in ``{...}``."""
     attributes = dict(planned.layer.attributes)

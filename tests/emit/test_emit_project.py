@@ -200,3 +200,13 @@ def test_names_are_c_identifiers_unique_without_case() -> None:
     names = [p.name for p in plan.layers]
     assert len({n.lower() for n in names}) == len(names)
     assert all(re.fullmatch(r"[a-z][A-Za-z0-9_]*", n) for n in names)
+
+
+def test_a_tensor_with_two_readers_is_noted_where_vitis_may_refuse_it() -> None:
+    net = Net(1)
+    x = net.threshold(net.conv(net.input((5, 5, 2), 0, 3), 2), 4)
+    graph = net.graph(net.sum(x, net.conv(x, 2, kernel=1)))
+    notes = json.loads(generate(graph, config(graph)).files["manifest.json"])["notes"]
+    assert "several layers read the output of /net/threshold1: Vitis HLS wants one reader" in notes[0]
+    assert "notes" not in json.loads(generate(graph, config(graph, Io.STREAM)).files["manifest.json"])
+    assert "notes" not in json.loads(generate(dense_net(), config(dense_net())).files["manifest.json"])

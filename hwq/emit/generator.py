@@ -63,6 +63,6 @@ def _notes(graph: Graph, config: HardwareConfig, plan: Plan) -> list[str]:
         return []
     text = (
         f"several layers read the output of {', '.join(shared)}: Vitis HLS wants one reader in the dataflow region "
-        "that io_parallel makes of convolutions and shared multipliers, and may refuse it; --io stream copies such tensors"
+        "that io_parallel makes of convolutions and shared multipliers, and may refuse it; --io stream copies them"
     )
     return [text]

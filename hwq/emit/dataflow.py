@@ -2,8 +2,12 @@
 
 `network` builds them from a plan. `unbounded` is the fastest run there can be; `full_rate_depths` are small depths
 with which it stays as fast, from the run in which everything happens as late as it may. `bounded` runs with given
-depths, pixel by pixel. Whether it deadlocks does not depend on the cycles assumed (Kahn 1974): a run that comes to
-its end proves that the hardware does.
+depths, pixel by pixel.
+
+Whether a design deadlocks does not depend on time (Kahn 1974) if pixels leave a pipeline by themselves. The tools
+also build pipelines that stall as a whole while a pixel is missing; what is on the way then waits for the next,
+and a FIFO beside it must hold as much more. `variants` has the network in both ways, the second with the latencies
+estimated and with twice that: depths are for all of them, and a run of each that comes to its end is the proof.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from hwq.emit.flow import Flow, copies, flow_of, zero_padding
+from hwq.emit.flow import Flow, copies, flow_of, stalling, zero_padding
 from hwq.emit.plan import Plan, PlannedLayer
 from hwq.errors import CheckFailed
 from hwq.hardware import FifoDepths, Strategy
@@ -24,6 +28,8 @@ from hwq.rounding import IntArray
 
 _IMAGES = 3
 """Enough for two intervals after the first image."""
+LATENCY_FACTORS = (0, 1, 2)
+"""Of stalling pipelines: none, which is what deadlock of flushing ones amounts to, the estimate, and a margin."""
 _SMALLEST = 2
 """Depth of a FIFO that is read and written in the same cycle, where more than one pixel passes."""
 
@@ -72,7 +78,7 @@ class Run:
 
     Attributes:
         latency_cycles: From the first input to the last output of the first image.
-        ii_cycles: Between the last outputs of the last two images.
+        ii_cycles: Between the last outputs of the last two images; 0 of a single one.
         starts: For each process, the cycle in which each step starts.
     """
 
@@ -198,6 +204,14 @@ def network(plan: Plan) -> Network:
     return Network(tuple(builder.processes), tuple(builder.fifos))
 
 
+def variants(network: Network) -> tuple[Network, ...]:
+    """The network with stalling pipelines, under each of `LATENCY_FACTORS`."""
+    return tuple(
+        replace(network, processes=tuple(replace(p, flow=stalling(p.flow, f)) for p in network.processes))
+        for f in LATENCY_FACTORS
+    )
+
+
 # --- runs ----------------------------------------------------------------------------------------
 
 
@@ -249,7 +263,7 @@ def _run(network: Network, starts: tuple[IntArray, ...], images: int) -> Run:
             times = start[steps.writes] + steps.latency
             ends.append(times.reshape(images, -1)[:, -1])
     last = np.max(ends, axis=0)
-    return Run(int(last[0]) + 1, int(last[-1] - last[-2]), starts)
+    return Run(int(last[0]) + 1, int(last[-1] - last[-2]) if images > 1 else 0, starts)
 
 
 def full_rate_depths(network: Network, images: int = _IMAGES) -> tuple[int, ...]:
@@ -384,24 +398,26 @@ class _Machine:
                 return f, "full"
         return None
 
-    def deadlock(self) -> Deadlock | None:
-        """The circle of processes that wait, if not all came to their end."""
-        stuck = [i for i, s in enumerate(self.starts) if len(s) < len(self.steps[i])]
-        if not stuck:
-            return None
-        waits: dict[int, tuple[str, str, str]] = {}
-        index = stuck[0]
-        while index not in waits:
+    def circle(self) -> list[tuple[int, int, str]]:
+        """(process, FIFO, ``full`` or ``empty``) of those that wait for each other; none if all came to their end."""
+        waits: dict[int, tuple[int, int, str]] = {}
+        index = next((i for i, s in enumerate(self.starts) if len(s) < len(self.steps[i])), None)
+        while index is not None and index not in waits:
             reads, writes, _ = self.steps[index][len(self.starts[index])]
             blocked = self._blocked(reads, writes)
             assert blocked is not None  # noqa: S101  it did not go on
+            waits[index] = index, *blocked
             fifo = self.network.fifos[blocked[0]]
-            other = fifo.source if blocked[1] == "empty" else fifo.sink
-            names = self.network.processes
-            waits[index] = names[index].name, blocked[1], names[other].name
-            index = other
+            index = fifo.source if blocked[1] == "empty" else fifo.sink
         order = list(waits)
-        return Deadlock(tuple(waits[i] for i in order[order.index(index) :]))
+        return [waits[i] for i in order[order.index(index) :]] if index is not None else []
+
+    def deadlock(self) -> Deadlock | None:
+        """The circle by name."""
+        fifos, processes = self.network.fifos, self.network.processes
+        ends = [(i, k, fifos[f].source if k == "empty" else fifos[f].sink) for i, f, k in self.circle()]
+        waits = tuple((processes[i].name, k, processes[other].name) for i, k, other in ends)
+        return Deadlock(waits) if waits else None
 
 
 def _step_table(process: Process) -> list[tuple[tuple[int, ...], tuple[int, ...], int]]:
@@ -415,25 +431,45 @@ def _step_table(process: Process) -> list[tuple[tuple[int, ...], tuple[int, ...]
     return rows
 
 
-def minimal_depths(network: Network) -> tuple[int, ...]:
-    """Depths of which none can be made smaller without a deadlock.
+def minimal_depths(*networks: Network) -> tuple[int, ...]:
+    """Depths with which no variant of a network deadlocks, and of which none can be made smaller alone.
 
-    One after the other is made as small as the others, as they are by then, allow.
+    What a run from 1 on comes to; then one after the other, the largest first, is made as small as the others, as
+    they are by then, allow.
     """
-    depths = list(full_rate_depths(network))
-    if not isinstance(bounded(network, [1] * len(depths), 2), Deadlock):
-        return (1,) * len(depths)
-    for i in range(len(depths)):
-        low, high = 1, depths[i]
+    found, fifos = _grown(networks), networks[0].fifos
+    for i in sorted(range(len(found)), key=lambda i: -found[i] * fifos[i].bits):
+        low, high, tried = 1, found[i], found[i] - 1
         while low < high:
-            middle = (low + high) // 2
-            tried = [*depths[:i], middle, *depths[i + 1 :]]
-            if isinstance(bounded(network, tried, 2), Deadlock):
-                low = middle + 1
+            if deadlocks(networks, [*found[:i], tried, *found[i + 1 :]]):
+                low = tried + 1
             else:
-                high = middle
-        depths[i] = high
-    return tuple(depths)
+                high = tried
+            tried = (low + high) // 2
+        found[i] = high
+    return tuple(found)
+
+
+def _grown(networks: Sequence[Network]) -> list[int]:
+    """Of each deadlock's full FIFOs that with the narrowest pixels grows.
+
+    Source: Parks, "Bounded Scheduling of Process Networks", 1995, ch. 4.
+    """
+    depths = [1] * len(networks[0].fifos)
+    for network in networks:
+        machine = _Machine(network, depths, 1)
+        machine.run()
+        while circle := machine.circle():
+            full = [fifo for _, fifo, kind in circle if kind == "full"]
+            machine.depths[min(full, key=lambda f: network.fifos[f].bits)] += 1
+            machine.run()
+        depths = machine.depths
+    return depths
+
+
+def deadlocks(networks: Sequence[Network], depths: Sequence[int]) -> bool:
+    """Whether a variant does: one image decides, for it leaves every FIFO empty and every process at its start."""
+    return any(isinstance(bounded(n, depths, 1), Deadlock) for n in networks)
 
 
 # --- of a project --------------------------------------------------------------------------------
@@ -468,19 +504,23 @@ class Dataflow:
 
 
 def analyse(plan: Plan, kind: FifoDepths) -> Dataflow:
-    """The FIFOs of an io_stream plan, proven free of deadlock by a run.
+    """The FIFOs of an io_stream plan, proven free of deadlock by a run of each variant; cycles are the estimate's.
 
     Raises:
-        CheckFailed: The run deadlocks, which would be a bug of hwq.
+        CheckFailed: A run deadlocks, which would be a bug of hwq.
     """
-    made = network(plan)
+    flushing = network(plan)
+    made = variants(flushing)
     if kind is FifoDepths.MINIMAL:
-        depths = minimal_depths(made)
+        depths = minimal_depths(*made)
     elif kind is FifoDepths.TENSOR:
-        depths = tuple(f.pixels for f in made.fifos)
+        depths = tuple(f.pixels for f in flushing.fifos)
     else:
-        depths = full_rate_depths(made)
-    run = bounded(made, depths)
-    if isinstance(run, Deadlock):
-        raise CheckFailed(f"the design deadlocks with {kind.value} FIFOs: {run}")
-    return Dataflow(made, depths, run)
+        depths = tuple(max(d) for d in zip(*(full_rate_depths(n) for n in (flushing, *made)), strict=True))
+    runs = [bounded(n, depths) for n in made]
+    if stuck := [r for r in runs if isinstance(r, Deadlock)]:
+        raise CheckFailed(f"the design deadlocks with {kind.value} FIFOs: {stuck[0]}")
+    estimate = LATENCY_FACTORS.index(1)
+    run = runs[estimate]
+    assert isinstance(run, Run)  # noqa: S101  the others have been raised
+    return Dataflow(made[estimate], depths, run)

@@ -8,7 +8,7 @@ behaviour, which `hwq.emit.dataflow` runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2, prod
 
 import numpy as np
@@ -33,16 +33,45 @@ class Flow:
         writes: (steps,): whether it writes a pixel.
         cycles: (steps,): from its start to the start of the next.
         latency: Cycles from the start of a step to its write.
+        pipelined: A step may start while the one before is under way.
     """
 
     reads: _Bools
     writes: _Bools
     cycles: IntArray
     latency: int = LATENCY_CYCLES
+    pipelined: bool = True
 
 
 def _flow(reads: list[_Bools], writes: _Bools, cycles: int = 1, latency: int = LATENCY_CYCLES) -> Flow:
     return Flow(np.stack(reads, axis=1), writes, np.full(len(writes), cycles, dtype=np.int64), latency)
+
+
+def stalling(flow: Flow, factor: int) -> Flow:
+    """The same loop as a pipeline that stands still as a whole while anything is missing.
+
+    Its steps are the cycles in which it reads, writes or both; what is on the way leaves only when later
+    reads push it, or at the end of the image. Vitis HLS builds loops so by default until 2022.1, and later
+    where the free-running style is not possible (UG1399 "Flushing Pipelines", UG1448 messages 200-1550, 200-1553).
+
+    Args:
+        flow: As the loop is written.
+        factor: Of its latency; a loop that is not pipelined ends each step before the next.
+
+    >>> copied = stalling(copies(4), 1)                # three pixels are on the way
+    >>> copied.reads[:, 0].astype(int).tolist(), copied.writes.astype(int).tolist()
+    ([1, 1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1])
+    """
+    start = np.cumsum(flow.cycles) - flow.cycles
+    latency = flow.latency * factor
+    if not flow.pipelined:
+        latency = min(latency, int(flow.cycles.min()) - 1)
+    reading, written = flow.reads.any(axis=1), start[flow.writes] + latency
+    times = np.union1d(start[reading], written)
+    reads = np.zeros((len(times), flow.reads.shape[1]), dtype=bool)
+    reads[np.searchsorted(times, start[reading])] = flow.reads[reading]
+    end = max(int(flow.cycles.sum()), int(start[-1]) + latency + 1)
+    return Flow(reads, np.isin(times, written), np.diff(times, append=end + int(times[0])), 0)
 
 
 def gather(needed: IntArray, total: int, cycles: int = 1, latency: int = LATENCY_CYCLES) -> Flow:
@@ -138,7 +167,8 @@ def _conv(layer: HlsLayer, _pixels: tuple[int, ...], folding: _Folding) -> Flow:
     cycles = folding.reuse + (_RESOURCE_OVERHEAD_CYCLES if shared else 0)
     depth = round(log2(max(prod(kernel) * a["n_chan"], 2)))
     extra = folding.reuse if shared else 0
-    return _flow([np.ones(len(writes), dtype=bool)], writes, cycles, LATENCY_CYCLES + depth + extra)
+    flow = _flow([np.ones(len(writes), dtype=bool)], writes, cycles, LATENCY_CYCLES + depth + extra)
+    return replace(flow, pipelined=not shared)
 
 
 def _complete(

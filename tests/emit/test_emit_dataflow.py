@@ -211,6 +211,98 @@ def test_unbounded_is_bounded_by_whole_tensors(seed: int) -> None:
     assert (made.latency_cycles, made.ii_cycles) == (free.latency_cycles, free.ii_cycles)
 
 
+# --- stalling pipelines --------------------------------------------------------------------------
+
+
+class Stepped:
+    """A pipeline cycle by cycle: in each its clock goes on by one, or nothing of it does."""
+
+    def __init__(self, process: Process, images: int, latency: int) -> None:
+        flow, self.clock, self.process = process.flow, 0, process
+        self.starts = np.cumsum(flow.cycles) - flow.cycles
+        self.latency, self.flow, self.images = latency, flow, images
+        self.period = max(int(flow.cycles.sum()), int(self.starts[-1]) + latency + 1)
+        self.last_writes: list[int] = []
+
+    def wanted(self) -> tuple[list[int], list[int]]:
+        """FIFOs to read and to write in this cycle."""
+        tick = self.clock % self.period
+        reads = [
+            f
+            for s in np.flatnonzero(self.starts == tick)
+            for f, r in zip(self.process.inputs, self.flow.reads[s], strict=True)
+            if r and f is not None
+        ]
+        writes = [s for s in np.flatnonzero(self.starts + self.latency == tick) if self.flow.writes[s]]
+        return reads, list(self.process.outputs) * len(writes)
+
+    @property
+    def done(self) -> bool:
+        return self.clock == self.period * self.images
+
+
+def stepped(network: Network, depths: list[int], images: int, factor: int) -> list[int] | None:
+    """For each process the cycle after its last image has drained; None if they wait for each other."""
+    pipelines = [Stepped(p, images, p.flow.latency * factor) for p in network.processes]
+    held, cycle, ends = [0] * len(depths), 0, [0] * len(pipelines)
+    while not all(p.done for p in pipelines):
+        seen, moved = list(held), False
+        for index, pipeline in enumerate(pipelines):
+            if pipeline.done:
+                continue
+            reads, writes = pipeline.wanted()
+            if any(seen[f] == 0 for f in reads) or any(seen[f] == depths[f] for f in writes):
+                continue
+            for f in reads:
+                held[f] -= 1
+            for f in writes:
+                held[f] += 1
+            pipeline.clock, moved, ends[index] = pipeline.clock + 1, True, cycle + 1
+        if not moved:
+            return None
+        cycle += 1
+    return ends
+
+
+@pytest.mark.parametrize("factor", [0, 1, 2])
+def test_stalling_pipelines_agree_with_cycles_stepped_one_by_one(factor: int) -> None:
+    verdicts = []
+    for seed in range(120):
+        network, depths = drawn(seed)
+        depths = depths if seed % 2 else [1] * len(depths)
+        want = stepped(network, depths, 2, factor)
+        stalled = dataflow.variants(network)[dataflow.LATENCY_FACTORS.index(factor)]
+        made = dataflow.bounded(stalled, depths, 2)
+        assert isinstance(made, Deadlock) == (want is None), seed
+        verdicts.append(want is None)
+        if want is not None and not isinstance(made, Deadlock):
+            for process, starts, end in zip(stalled.processes, made.starts, want, strict=True):
+                assert starts[-1] + process.flow.cycles[-1] == end, (seed, process.name)
+    assert 5 <= sum(verdicts) <= 115
+
+
+def test_a_stalling_pipeline_deadlocks_at_the_depths_of_a_flushing_one() -> None:
+    """Why depths are taken over all variants."""
+    made = dataflow.network(plan_of(residual_net()))
+    for depths in (dataflow.minimal_depths(made), dataflow.full_rate_depths(made)):
+        assert not dataflow.deadlocks([made], depths)
+        assert stepped(made, list(depths), 1, 1) is None
+    safe = dataflow.analyse(plan_of(residual_net()), FifoDepths.FULL_RATE).depths
+    assert all(stepped(made, list(safe), 1, factor) for factor in (0, 1, 2))
+
+
+@pytest.mark.parametrize("high", [False, True])
+def test_minimal_depths_hold_for_every_variant_and_none_can_shrink(high: bool) -> None:
+    plan = plan_of(residual_net(), high=high)
+    networks = dataflow.variants(dataflow.network(plan))
+    depths = dataflow.analyse(plan, FifoDepths.MINIMAL).depths
+    assert not dataflow.deadlocks(networks, depths)
+    assert sum(d > 1 for d in depths) >= 2
+    for i, depth in enumerate(depths):
+        if depth > 1:
+            assert dataflow.deadlocks(networks, [*depths[:i], depth - 1, *depths[i + 1 :]])
+
+
 # --- depths --------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ from hwq.ops.conv import Conv
 from hwq.ops.dense import Dense
 from hwq.ops.requant import Requant, scaled
 from hwq.ops.threshold import Threshold
-from hwq.ops.window import windows
+from hwq.ops.window import spread, windows
 from hwq.probes import random_codes
 from hwq.rounding import IntArray
 
@@ -181,30 +181,36 @@ def _middle(graph: Graph, port: Port) -> int:
 
 def _ends(node: Node, x: Tensor) -> IntArray:
     """Inputs (2 * channels, *x.shape) whose sums are each channel's largest and smallest."""
+    lo, hi = np.int64(x.type.lo), np.int64(x.type.hi)
     if isinstance(node.params, Dense):
         weight = node.params.weight.T
         up = np.broadcast_to(
             weight.reshape(-1, *[1] * (len(x.shape) - 1), weight.shape[1]) > 0, (len(weight), *x.shape)
         )
-    else:
-        up = _conv_upward(node.params, x)
-    lo, hi = np.int64(x.type.lo), np.int64(x.type.hi)
-    return np.concatenate([np.where(up, hi, lo), np.where(up, lo, hi)])
+        return np.concatenate([np.where(up, hi, lo), np.where(up, lo, hi)])
+    return np.concatenate([_conv_ends(node.params, x, sign) for sign in (1, -1)])
 
 
-def _conv_upward(params: Conv, x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """For each output channel, which inputs raise its sum at the position whose window lies inside most."""
+def _conv_ends(params: Conv, x: Tensor, sign: int) -> IntArray:
+    """(channels, *x.shape): for each output channel, its largest sum (smallest for -1) at one of its positions.
+
+    A position reads the taps that lie inside, and not on zeros between pixels: the best one differs by channel.
+    """
     index = np.arange(1, int(np.prod(x.shape)) + 1).reshape(1, *x.shape)
-    view = windows(index, params.kernel, params.strides, params.pads, params.dilations)[0]
-    inside = (view > 0).reshape(*view.shape[:2], -1).sum(axis=2)
-    row, column = np.unravel_index(int(inside.argmax()), inside.shape)
-    taps = view[row, column].transpose(1, 2, 0)
-    c_out, per_group = params.weight.shape[3], params.weight.shape[2]
-    up = np.zeros((c_out, index.size + 1), dtype=bool)
+    spaced = spread(index, params.input_dilations)
+    taps = windows(spaced, params.kernel, params.strides, params.pads, params.dilations)[0]
+    taps = taps.reshape(-1, x.shape[2], *params.kernel).transpose(0, 2, 3, 1)
+    per_group, c_out = params.weight.shape[2:]
+    lo, hi = np.int64(x.type.lo), np.int64(x.type.hi)
+    gain = np.maximum(sign * params.weight * lo, sign * params.weight * hi).sum(axis=2).reshape(-1, c_out)
+    best = ((taps[..., 0] > 0).reshape(len(taps), -1).astype(np.int64) @ gain).argmax(axis=0)
+    flat = np.full((c_out, index.size + 1), lo, dtype=np.int64)
     for channel in range(c_out):
         first = channel // (c_out // params.groups) * per_group
-        up[channel, taps[..., first : first + per_group].ravel()] = (params.weight[..., channel] > 0).ravel()
-    return up[:, 1:].reshape(c_out, *x.shape)
+        places = taps[best[channel], ..., first : first + per_group].ravel()
+        flat[channel, places] = np.where(sign * params.weight[..., channel] > 0, hi, lo).ravel()
+    ends: IntArray = flat[:, 1:].reshape(c_out, *x.shape)
+    return ends
 
 
 # --- search for deeper layers --------------------------------------------------------------------

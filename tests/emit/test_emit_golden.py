@@ -29,6 +29,23 @@ def flattened_net() -> Graph:
     return net.graph(net.dense(net.add(Reshape((12,)), net.input((2, 2, 3), -2, 1)), 4))
 
 
+def transposed_net() -> Graph:
+    """At different positions different taps read pixels, so channels have their extremes at different ones."""
+    net = Net(9)
+    weight = net.weights((3, 3, 2, 5), -4, 4)
+    return net.graph(net.add(Conv(weight, input_dilations=(2, 2)), net.input((4, 4, 2), -8, 3)))
+
+
+def test_transposed_convolutions_reach_both_proven_ends_of_every_channel() -> None:
+    graph = transposed_net()
+    node = graph.nodes[0]
+    values = reference.run(graph, golden_inputs(graph))[node.output]
+    lo, hi = channel_bounds(node.params, graph.tensors[node.inputs[0]].type)
+    values = values.reshape(-1, values.shape[-1])
+    assert np.array_equal(values.min(axis=0), lo)
+    assert np.array_equal(values.max(axis=0), hi)
+
+
 @pytest.mark.parametrize("net", [dense_net, conv_net, grouped_net, flattened_net])
 def test_first_layer_reaches_both_proven_ends_of_every_channel(net: Callable[[], Graph]) -> None:
     graph = net()

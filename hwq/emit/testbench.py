@@ -146,22 +146,26 @@ def _distinct(codes: Codes, limit: int) -> Codes:
 
 
 def _exact_extremes(graph: Graph) -> list[Codes]:
-    """For each dense or conv on a graph input: both ends of every channel's sum, in its middle position."""
-    found = []
+    """For each dense or conv on a graph input: both ends of every channel's sum, in its middle position.
+
+    Rows of several inputs stand side by side; where one has no more, its codes are amid the interval.
+    """
+    found: dict[str, list[IntArray]] = {}
     for node in graph.nodes:
-        port = next(
-            (p.tensor for p in graph.inputs if p.tensor == _through_reshapes(graph, node.inputs[0])), None
-        )
-        if port is None or not isinstance(node.params, (Dense, Conv)):
-            continue
-        ends = _ends(node, graph.tensors[node.inputs[0]])
-        rows = {
-            p.tensor: np.full((len(ends), *graph.tensors[p.tensor].shape), _middle(graph, p))
-            for p in graph.inputs
-        }
-        rows[port] = ends.reshape(-1, *graph.tensors[port].shape)
-        found.append(rows)
-    return found
+        source = _through_reshapes(graph, node.inputs[0])
+        if source in _input_names(graph) and isinstance(node.params, (Dense, Conv)):
+            ends = _ends(node, graph.tensors[node.inputs[0]])
+            found.setdefault(source, []).append(ends.reshape(-1, *graph.tensors[source].shape))
+    if not found:
+        return []
+    joined = {name: np.concatenate(ends) for name, ends in found.items()}
+    count = max(map(len, joined.values()))
+    rows = {}
+    for port in graph.inputs:
+        rows[port.tensor] = np.full((count, *graph.tensors[port.tensor].shape), _middle(graph, port))
+        if port.tensor in joined:
+            rows[port.tensor][: len(joined[port.tensor])] = joined[port.tensor]
+    return [rows]
 
 
 def _through_reshapes(graph: Graph, tensor: str) -> str:

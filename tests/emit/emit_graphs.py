@@ -243,7 +243,7 @@ def _shape_branches(net: Net) -> list[str]:
 
 def _conv_branches(net: Net) -> list[str]:
     """Groups, depthwise, dilated, transposed; dense on several vectors."""
-    image, other = net.input((5, 6, 4), -2, 3), net.input((4, 5, 4), -8, -3)
+    image, other = net.input((5, 6, 4), -2, 3), net.input((4, 5, 4), -8, 0)
     grouped = [
         Conv(net.weights((2, 3, 2, 6), -2, 1), groups=2, pads=(0, 1, 1, 0)),
         Conv(net.weights((3, 3, 1, 4), -3, 3), groups=4, strides=(2, 1), pads=(1, 1, 1, 1)),

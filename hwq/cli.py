@@ -510,9 +510,13 @@ def estimate(
 @app.command()
 def synth(
     project: Annotated[Path, typer.Argument(help="Folder of a generated project.")],
+    tool: Annotated[
+        str | None, typer.Option(help="vitis (C synthesis) or vivado (implementation); both by default.")
+    ] = None,
     steps: Annotated[
-        str, typer.Option(help="Comma-separated: csim, csynth, cosim, export, impl.")
-    ] = "csynth,impl",
+        str | None,
+        typer.Option(help="Comma-separated: csim, csynth, cosim, export, impl; csynth and impl by default."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the commands; run nothing, need no tool.")
     ] = False,
@@ -529,14 +533,15 @@ def synth(
     from hwq import display
     from hwq.synth import api
 
+    names = api.steps_of(tool, steps.split(",") if steps else None)
     if dry_run:
-        plan = api.commands(project, steps.split(","))
+        plan = api.commands(project, names)
         if as_json:
             _print_json(plan)
         else:
             _show(f"in {project}:", *(f"  {' '.join(entry['command'])}" for entry in plan), quiet=quiet)
         return
-    record = api.synthesise(project, steps.split(","), force=force, limit_s=timeout_s, quiet=quiet or as_json)
+    record = api.synthesise(project, names, force=force, limit_s=timeout_s, quiet=quiet or as_json)
     if as_json:
         _print_json(record)
     else:

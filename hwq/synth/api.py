@@ -8,11 +8,30 @@ from typing import Any
 
 import msgspec
 
-from hwq.errors import CheckFailed, ToolMissing
+from hwq.errors import CheckFailed, InputError, ToolMissing
 from hwq.hardware import Backend
 from hwq.synth import compare, runner
-from hwq.synth.steps import Step, chosen, target, tools_for
+from hwq.synth.steps import DEFAULT, Step, chosen, target, tools_for
 from hwq.synth.tools import HLS, VIVADO, Tool
+
+
+TOOLS = {"vitis": "hls", "vivado": VIVADO}
+"""The names of ``--tool``, for C synthesis (Vitis HLS or Vivado HLS) and for implementation."""
+
+
+def steps_of(tool: str | None, names: Sequence[str] | None) -> list[str]:
+    """The names of steps, by default `DEFAULT`; with a tool, those that it runs.
+
+    Raises:
+        InputError: An unknown tool or step, or a step that the tool does not run.
+    """
+    if tool is not None and tool not in TOOLS:
+        raise InputError(f"--tool '{tool}': choose one of {', '.join(TOOLS)}")
+    wanted = chosen(names or DEFAULT)
+    others = [s.name for s in wanted if tool and s.tool != TOOLS[tool]]
+    if names and others:
+        raise InputError(f"--steps {','.join(others)}: not run by {tool}; leave --tool out, or the step")
+    return [s.name for s in wanted if s.name not in others]
 
 
 def commands(project: Path, names: Sequence[str]) -> list[dict[str, Any]]:

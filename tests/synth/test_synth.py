@@ -238,6 +238,12 @@ def test_dry_run_shows_the_commands_and_runs_nothing(bench: Bench) -> None:
     assert not (bench.project / "synth.json").exists()
 
 
+def test_one_tool_alone(bench: Bench) -> None:
+    for tool, steps in (("vitis", ["csynth"]), ("vivado", ["impl"])):
+        listed = json.loads(bench.synth("--tool", tool, "--dry-run", "--json").output)
+        assert [entry["step"] for entry in listed] == steps
+
+
 def test_without_tools(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(bench.folder))
     monkeypatch.setattr(tools, "ROOTS", ())
@@ -249,7 +255,13 @@ def test_without_tools(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [(["--steps", "csynth,root"], "no step 'root'"), (["--timeout-s", "0"], "timeout")]
+    ("options", "said"),
+    [
+        (["--steps", "csynth,root"], "no step 'root'"),
+        (["--timeout-s", "0"], "timeout"),
+        (["--tool", "quartus"], "choose one of vitis, vivado"),
+        (["--tool", "vivado", "--steps", "csynth,impl"], "--steps csynth: not run by vivado"),
+    ],
 )
 def test_wrong_options(options: list[str], said: str, bench: Bench) -> None:
     done = bench.synth(*options)

@@ -133,7 +133,7 @@ def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
     from hwq import boards
     from hwq.cost import Stage
     from hwq.folding import FitRule, Target, design
-    from hwq.hardware import Backend, FifoDepths, Io, parse_reuse, parse_strategy
+    from hwq.hardware import FifoDepths, Io, parse_backend, parse_reuse, parse_strategy
 
     stage = options.get("stage")
     return design(
@@ -143,7 +143,7 @@ def _hardware(graph: Any, board: str, options: Mapping[str, Any]) -> Any:
         io=_choice(Io, options["io"], "--io"),
         strategy=parse_strategy(options["strategy"] or ()),
         reuse=parse_reuse(options["reuse"] or ()),
-        backend=_choice(Backend, options["backend"], "--backend"),
+        backend=parse_backend(options["backend"]),
         fifo=_choice(FifoDepths, options.get("fifo", "full-rate"), "--fifo"),
         target=Target(options["target_fps"], options["target_latency_us"]),
         fit=_choice(FitRule, options["fit"], "--fit"),

@@ -53,6 +53,29 @@ class Backend(str, Enum):
     VIVADO = "vivado"
 
 
+NOT_BUILT = {
+    "quartus": "its networks take ports as structs and arrays by reference, of ac_types; hwq's layers and testbench do not",
+    "catapult": "its types are ac_types; hwq's layers and testbench are for ap_types",
+    "oneapi": "its C++ compiles with icpx alone, so that nothing could be compared",
+    "libero": "hls4ml 1.3 lacks files of it",
+}
+"""hls4ml's other backends, and why no project is written for them."""
+
+
+def parse_backend(name: str) -> Backend:
+    """A backend by name.
+
+    Raises:
+        InputError: Unknown, or not built, with the reason.
+    """
+    known = ", ".join(b.value for b in Backend)
+    if name in NOT_BUILT:
+        raise InputError(f"--backend {name}: {NOT_BUILT[name]}; choose one of {known}")
+    if name not in [b.value for b in Backend]:
+        raise InputError(f"--backend '{name}': choose one of {known}")
+    return Backend(name)
+
+
 @dataclass(frozen=True)
 class HardwareConfig:
     """A checked configuration; make it with `configure`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from hwq.hardware import Backend, Io
+from hwq.hardware import NOT_BUILT, Backend, Io
 from hwq.lowering import constants, elementwise, pools, products, shapes
 from hwq.lowering.lower import EPILOGUES, QUANTIZERS
 from hwq.ops import OPS
@@ -28,6 +28,8 @@ def markdown() -> str:
     cells = [f"{backend.value.title()} {io.value}" for backend in Backend for io in Io]
     rows += ["", f"| integer operation | {' | '.join(cells)} |", f"|---|{'---|' * len(cells)}"]
     rows += [f"| `{name}` | {' | '.join(['exact'] * len(cells))} |" for name in OPS]
+    rows += ["", "hls4ml's other backends are refused:", ""]
+    rows += [f"- {name}: {reason}." for name, reason in NOT_BUILT.items()]
     return "\n".join(rows)
 
 

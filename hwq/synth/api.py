@@ -14,7 +14,6 @@ from hwq.synth import compare, runner
 from hwq.synth.steps import DEFAULT, Step, chosen, target, tools_for
 from hwq.synth.tools import HLS, VIVADO, Tool
 
-
 TOOLS = {"vitis": "hls", "vivado": VIVADO}
 """The names of ``--tool``, for C synthesis (Vitis HLS or Vivado HLS) and for implementation."""
 

@@ -11,7 +11,18 @@ import pytest
 from hwq import boards
 from hwq.emit import csim, generate
 from hwq.emit.testbench import golden_inputs
-from hwq.hardware import Backend, HardwareConfig, Io, Strategy, configure, legal_reuse, matrix_shape
+from hwq.errors import InputError
+from hwq.hardware import (
+    NOT_BUILT,
+    Backend,
+    HardwareConfig,
+    Io,
+    Strategy,
+    configure,
+    legal_reuse,
+    matrix_shape,
+    parse_backend,
+)
 from hwq.ir import Graph
 from hwq.ops import OPS
 from hwq.sim import reference
@@ -105,3 +116,9 @@ def test_a_quarter_of_cnv_is_exact(bits: int, io: Io, tmp_path: Path) -> None:
     generate(graph, hardware).write(tmp_path / "p")
     result = csim.run(tmp_path / "p").raise_if_failed()
     assert result.rows >= 32
+
+
+@pytest.mark.parametrize("name", NOT_BUILT)
+def test_other_backends_are_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(InputError, match=rf"--backend {name}: .*; choose one of vitis, vivado"):
+        parse_backend(name)

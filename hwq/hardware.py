@@ -54,7 +54,7 @@ class Backend(str, Enum):
 
 
 NOT_BUILT = {
-    "quartus": "its networks take ports as structs and arrays by reference, of ac_types; hwq's layers and testbench do not",
+    "quartus": "its networks take structs of ports and arrays by reference, of ac_types; hwq's layers do not",
     "catapult": "its types are ac_types; hwq's layers and testbench are for ap_types",
     "oneapi": "its C++ compiles with icpx alone, so that nothing could be compared",
     "libero": "hls4ml 1.3 lacks files of it",

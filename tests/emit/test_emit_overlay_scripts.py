@@ -208,7 +208,7 @@ def test_overlay_before_synthesis_and_a_misspelt_command_fail(tmp_path: Path) ->
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_overlay_ends_with_all_that_the_board_needs(tmp_path: Path) -> None:
     folder = project(dense_net(), tmp_path / "p")
-    command = ["make", "-n", "overlay"]
+    command = ["make", "--no-print-directory", "-n", "overlay"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     steps = done.stdout.splitlines()
     assert [s.rsplit("/", 1)[-1] for s in steps[:2]] == ["overlay_hls.tcl", "overlay.tcl"]

@@ -24,8 +24,6 @@ from hwq.files import write_atomic
 _LIMIT_S = 1800
 _MOST_REUSE = 64
 _BOARD = "zcu104"
-PARALLEL = ("TFC 1W1A", "TFC 2W2A", "SFC 1W1A", "KWS MLP 3W3A")
-"""Convolutions of this size are not built in io_parallel."""
 
 
 def bench(
@@ -43,12 +41,7 @@ def bench(
         CheckFailed: The C++ differs from the integer graph, or does not compile; nothing is written.
     """
     names = [str(model)] if model else list(only or SUBJECTS)
-    jobs = [
-        (name, io)
-        for name in names
-        for io in ("parallel", "stream")
-        if model or io == "stream" or name in PARALLEL
-    ]
+    jobs = [(name, io) for name in names for io in ("parallel", "stream")]
     shown = track(jobs, "measure", console=Console(stderr=True), transient=True, disable=quiet)
     result = {"hwq": __version__, **machine(), "board": _BOARD, "projects": [_measure(*job) for job in shown]}
     runs.write_record(out / "bench-hls.json", result)

@@ -46,7 +46,8 @@ def write_project(
     force: bool = False,
 ) -> dict[str, Any]:
     """Emit and write one project; returns its record."""
-    project = emit.generate(graph, config, codes, cost.estimate(graph, config).to_json(), overlay=overlay)
+    expected = {stage.value: cost.estimate(graph, config, stage).to_json() for stage in cost.Stage}
+    project = emit.generate(graph, config, codes, expected, overlay=overlay)
     project.write(output, force=force)
     record = {
         "path": str(output),

@@ -34,7 +34,7 @@ def generate(
         graph: What to build.
         config: How, on which board.
         golden_codes: Input integers to put first among the golden rows, int64 (N, *shape) by tensor name.
-        expected: An estimate to keep in the manifest.
+        expected: Estimates to keep in the manifest, by stage.
         overlay: Add what a PYNQ overlay needs.
 
     Raises:

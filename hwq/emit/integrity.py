@@ -96,7 +96,7 @@ def check(project: Path) -> Integrity:
             changed.append(name)
         elif not path.is_file():
             missing.append(name)
-        elif _sha256(path) != want:
+        elif sha256(path) != want:
             changed.append(name)
     foreign = [name for name in _sources(project) if name not in manifest.files]
     return Integrity(
@@ -122,7 +122,8 @@ def _read(project: Path) -> Any:
     return content
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
     total = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

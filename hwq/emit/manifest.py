@@ -31,7 +31,7 @@ def make_manifest(
     dataflow: Dataflow | None = None,
     notes: Sequence[str] = (),
 ) -> bytes:
-    """The manifest of a project whose other files are `files`; `expected` is the caller's estimate."""
+    """The manifest of a project whose other files are `files`; `expected` are the caller's estimates."""
     content: dict[str, Any] = {
         "format": FORMAT,
         "hwq_version": hwq.__version__,

@@ -69,7 +69,7 @@ def synthesise(
     record = runner.run(
         made, steps, tools_for(steps, made.backend), force=force, limit_s=limit_s, quiet=quiet
     )
-    record.reports = compare.read(made)
+    record.reports = compare.read(made, record.steps)
     record.comparison = compare.compare(made, record.reports)
     runner.save(project, record)
     if not record.reports.get("cosim", {}).get("passed", True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,30 @@ from hwq.synth import reports
 from hwq.synth.steps import Target
 
 RESOURCES = ("lut", "ff", "dsp", "bram18")
+STAGES = ("csynth", "post_synth", "post_route")
 _SOLUTION = "hls_prj/solution1"
 
 
-def read(target: Target) -> dict[str, Any]:
-    """All reports that a project's steps left, by kind.
+def read(target: Target, done: Collection[str]) -> dict[str, Any]:
+    """The reports of the steps that are done, by kind: what older runs left does not count.
 
     Raises:
         InputError: One is truncated or another file.
     """
     root, found = target.root, {}
-    modules = _modules(root / _SOLUTION / "syn" / "report")
+    modules = _modules(root / _SOLUTION / "syn" / "report") if "csynth" in done else []
     if modules:
         top = next((m for m in modules if m.module == target.top), modules[0])
         found["csynth"] = msgspec.to_builtins(top)
         found["modules"] = [msgspec.to_builtins(m) for m in modules if m is not top]
-    for path in sorted((root / _SOLUTION / "sim" / "report").glob("*_cosim.rpt"))[:1]:
+    if "cosim" in done:
+        path = next((root / _SOLUTION / "sim" / "report").glob("*_cosim.rpt"))
         found["cosim"] = msgspec.to_builtins(reports.cosim(path))
-    folder = root / "impl"
-    if (folder / "utilization_synth.rpt").is_file():
+    if "impl" in done:
+        folder = root / "impl"
         found["post_synth"] = msgspec.to_builtins(reports.utilisation(folder / "utilization_synth.rpt"))
-    if (folder / "utilization.rpt").is_file():
         found["post_route"] = msgspec.to_builtins(reports.utilisation(folder / "utilization.rpt"))
-    if (folder / "timing.rpt").is_file():
         found["timing"] = msgspec.to_builtins(reports.timing(folder / "timing.rpt", target.clock_ns))
-    if (folder / "power.rpt").is_file():
         found["power"] = msgspec.to_builtins(reports.power(folder / "power.rpt"))
     return found
 
@@ -57,38 +56,33 @@ def _modules(folder: Path) -> list[reports.Csynth]:
 def compare(target: Target, said: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of one quantity each: estimate with its band, the tool's value, and whether that is inside.
 
-    The manifest's estimate is of one stage; the tool's report of that stage stands beside its totals. Layers are
-    compared with the modules of C synthesis that carry their configuration's number.
+    The manifest has an estimate of every stage: totals stand beside the report of the same stage, layers beside the
+    modules of C synthesis that carry their configuration's number.
     """
     manifest = json.loads((target.root / NAME).read_bytes())
     expected = manifest.get("expected")
     if not expected:
         return []
-    rows = _totals(expected, said)
+    rows = [row for stage in STAGES if stage in said for row in _totals(expected[stage], said, stage)]
+    if "csynth" not in said:
+        return rows
     numbers = _config_numbers(target)
     names = {entry["name"]: entry["c_name"] for entry in manifest["layers"]}
-    for layer in expected["layers"]:
+    for layer in expected["csynth"]["layers"]:
         number = numbers.get(names.get(layer["name"], ""))
-        module = next(
-            (
-                m
-                for m in said.get("modules", ())
-                if number and re.search(rf"config{number}(_|$)", m["module"])
-            ),
-            None,
-        )
+        pattern = re.compile(rf"config{number}(_|$)")
+        module = next((m for m in said["modules"] if number and pattern.search(m["module"])), None)
         rows += [_row(layer["name"], r, layer[r], module[r] if module else None, "csynth") for r in RESOURCES]
     return rows
 
 
-def _totals(expected: Mapping[str, Any], said: Mapping[str, Any]) -> list[dict[str, Any]]:
-    stage = expected["stage"]
-    report = said.get(stage)
-    rows = [_row("total", r, expected["total"][r], report[r] if report else None, stage) for r in RESOURCES]
+def _totals(expected: Mapping[str, Any], said: Mapping[str, Any], stage: str) -> list[dict[str, Any]]:
+    rows = [_row("total", r, expected["total"][r], said[stage][r], stage) for r in RESOURCES]
+    if stage != "csynth":
+        return rows
     for key, name in (("latency_cycles", "latency_max_cycles"), ("ii_cycles", "interval_max_cycles")):
         value = expected[key]
-        tool = said["csynth"][name] if "csynth" in said else None
-        rows.append(_row("total", key, {"value": value, "lo": value, "hi": value}, tool, "csynth"))
+        rows.append(_row("total", key, {"value": value, "lo": value, "hi": value}, said[stage][name], stage))
     return rows
 
 

@@ -6,10 +6,9 @@ import os
 import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from rich.text import Text
 
 from hwq.errors import CheckFailed, InputError
 from hwq.files import write_atomic
-from hwq.synth.steps import Step, Target
+from hwq.synth.steps import STEPS, Step, Target
 from hwq.synth.tools import Tool
 
 RECORD = "synth.json"
 LIMIT_S = 24 * 3600.0
 _REAL_ERROR = re.compile(r"^\s*(ERROR|CRITICAL ERROR|FATAL)\b\s*[:\[]")
-_GRACE_S = 10.0
+_GRACE_S = 5.0
+_LOOK_S = 0.25
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -77,24 +77,47 @@ def run(
 ) -> Record:
     """Run steps in order; those that are done since the project last changed are skipped, unless `force`.
 
+    What a step that runs again has made, and what later steps made of it, no longer counts as done.
+
     Raises:
+        InputError: A step reads what another makes, and that is neither done nor asked for.
         CheckFailed: A step fails, passes its time limit, or leaves no report; with the first error of its log.
         KeyboardInterrupt: Interrupted; the tool and all that it started are stopped.
     """
     record, fingerprint = load(target.root), target.fingerprint()
-    rerun = force
+    _forget(record, [n for n, done in record.steps.items() if _outdated(target.root, n, done, fingerprint)])
+    _check_needs(steps, record)
     for step in steps:
-        known = record.steps.get(step.name)
-        if not rerun and known and known.fingerprint == fingerprint and not step.lacking(target.root):
+        if step.name in record.steps and not force:
             continue
-        rerun = True  # what follows reads what this makes
-        record.steps.pop(step.name, None)
+        _forget(record, [step.name])
         save(target.root, record)
         tool = tools[step.tool]
         seconds = _run_step(target, step, tool, limit_s, quiet=quiet)
         record.steps[step.name] = Done(seconds, tool.name, tool.version, fingerprint)
         save(target.root, record)
     return record
+
+
+def _outdated(root: Path, name: str, done: Done, fingerprint: str) -> bool:
+    return name not in STEPS or done.fingerprint != fingerprint or bool(STEPS[name].lacking(root))
+
+
+def _forget(record: Record, names: Sequence[str]) -> None:
+    """Drop steps, and those that read what they made."""
+    for name in names:
+        record.steps.pop(name, None)
+        _forget(record, [s.name for s in STEPS.values() if s.needs == name and s.name in record.steps])
+
+
+def _check_needs(steps: Sequence[Step], record: Record) -> None:
+    there = {*record.steps, *(s.name for s in steps)}
+    for step in steps:
+        if step.needs and step.needs not in there:
+            raise InputError(
+                f"--steps {step.name}: reads what {step.needs} makes, which is not done for the project as it is; "
+                f"give --steps {step.needs},{step.name}"
+            )
 
 
 def _run_step(target: Target, step: Step, tool: Tool, limit_s: float, *, quiet: bool) -> float:
@@ -127,47 +150,52 @@ def first_error(log: Path) -> str:
 
 
 def _stream(command: list[str], folder: Path, log: Path, name: str, limit_s: float, *, quiet: bool) -> int:
-    """Run a command in a process group of its own; its output goes to the log, its last line to the screen."""
-    with log.open("wb") as file, _shown(name, quiet=quiet) as show:
+    """Run a command in a process group of its own; its output goes to the log, its last line to the screen.
+
+    The log is its standard output itself: no pipe, which a child that outlives the command would keep open.
+    """
+    deadline = time.monotonic() + limit_s
+    with log.open("wb") as out, log.open("rb") as said, _shown(name, quiet=quiet) as show:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        late = threading.Event()
-
-        def expire() -> None:
-            late.set()
-            _stop(process)
-
-        timer = threading.Timer(limit_s, expire)
-        timer.start()
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
         try:
-            assert process.stdout is not None  # noqa: S101  it is a pipe
-            for line in process.stdout:
-                file.write(line)
-                file.flush()
-                show(line.decode(errors="replace").rstrip())
-            code = process.wait()
+            while process.poll() is None and time.monotonic() < deadline:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(min(_LOOK_S, max(0.0, deadline - time.monotonic())))
+                if lines := said.read().splitlines():
+                    show(lines[-1].decode(errors="replace"))
+            code = process.poll()
         finally:
-            timer.cancel()
             _stop(process)
-    if late.is_set():
+    if code is None:
         raise CheckFailed(f"{name} took more than {limit_s:g} s and was stopped (--timeout-s); log: {log}")
     return code
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """The process and its children: asked first, then forced."""
+    """End every process of the group: asked first, then forced. None may survive the step that began it."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
         try:
             os.killpg(process.pid, sign)
         except ProcessLookupError:
-            return
+            break
+        if _ended(process, time.monotonic() + _GRACE_S):
+            break
+    process.wait()
+
+
+def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Whether no process of the group is left by the deadline."""
+    while time.monotonic() < deadline:
+        process.poll()
         try:
-            process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            continue
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(_LOOK_S / 10)
+    return False
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from typing import Annotated
 
 import msgspec
 
+from hwq.emit.integrity import sha256
 from hwq.emit.manifest import NAME
+from hwq.emit.project import check_inside
 from hwq.errors import InputError
 from hwq.hardware import Backend
 from hwq.synth.tools import VIVADO, Tool, hls, vivado
@@ -26,11 +28,13 @@ class Step:
     Attributes:
         tool: Of C synthesis, or Vivado.
         products: Patterns below the project, of each of which at least one file must be there afterwards.
+        needs: The step whose results it reads.
     """
 
     name: str
     tool: str
     products: tuple[str, ...]
+    needs: str = ""
 
     @property
     def script(self) -> str:
@@ -42,14 +46,15 @@ class Step:
         return [p for p in self.products if not any(root.glob(p))]
 
 
+_IMPLEMENTED = tuple(f"impl/{name}.rpt" for name in ("utilization_synth", "utilization", "timing", "power"))
 STEPS = {
     s.name: s
     for s in (
         Step("csim", "hls", (f"{_SOLUTION}/csim/report/*_csim.log",)),
         Step("csynth", "hls", (f"{_SOLUTION}/syn/report/*csynth.xml", f"{_SOLUTION}/syn/verilog/*.v")),
-        Step("cosim", "hls", (f"{_SOLUTION}/sim/report/*_cosim.rpt",)),
-        Step("export", "hls", (f"{_SOLUTION}/impl/*",)),
-        Step("impl", VIVADO, ("impl/utilization.rpt", "impl/timing.rpt", "impl/power.rpt")),
+        Step("cosim", "hls", (f"{_SOLUTION}/sim/report/*_cosim.rpt",), "csynth"),
+        Step("export", "hls", (f"{_SOLUTION}/impl/*",), "csynth"),
+        Step("impl", VIVADO, _IMPLEMENTED, "csynth"),
     )
 }
 """In the order in which they run."""
@@ -62,6 +67,7 @@ class _Manifest(msgspec.Struct):
     top: Annotated[str, msgspec.Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
     backend: Backend
     clock_ns: float
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -72,12 +78,14 @@ class Target:
     top: str
     backend: Backend
     clock_ns: float
+    files: tuple[str, ...]
 
     def fingerprint(self) -> str:
-        """Of what the steps read: the manifest, which has every file's hash, and the scripts as they are."""
+        """Of the manifest and every file that it lists, as they are on the disk."""
         total = hashlib.sha256()
-        for path in (self.root / NAME, *sorted((self.root / "scripts").glob("*.tcl"))):
-            total.update(path.name.encode() + path.read_bytes())
+        for name in (NAME, *self.files):
+            path = self.root / name
+            total.update(f"{name} {sha256(path) if path.is_file() else 'missing'}\n".encode())
         return total.hexdigest()
 
 
@@ -94,11 +102,13 @@ def target(root: Path) -> Target:
         manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no manifest of hwq: {error}") from error
-    return Target(root, manifest.top, manifest.backend, manifest.clock_ns)
+    for name in manifest.files:
+        check_inside(name)
+    return Target(root, manifest.top, manifest.backend, manifest.clock_ns, tuple(sorted(manifest.files)))
 
 
 def chosen(names: Sequence[str]) -> list[Step]:
-    """Steps by name, in the order in which they run; those that read C synthesis' results need it.
+    """Steps by name, in the order in which they run.
 
     Raises:
         InputError: An unknown name.

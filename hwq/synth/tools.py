@@ -52,16 +52,21 @@ def find(
     """Every installation of a program: the one on PATH first, the others from new to old."""
     given = os.environ if environment is None else environment
     on_path = shutil.which(name, path=given.get("PATH", ""))
-    folders = [Path(given[v]) / "bin" for v in VARIABLES if given.get(v)]
-    for root in roots:
-        folders += [f for p in _PRODUCTS for layout in _LAYOUTS for f in root.glob(layout.format(product=p))]
     others = sorted(
-        {t for f in folders if (t := _tool(name, f / name)) is not None},
+        {t for f in _folders(given, roots) if (t := _tool(name, f / name)) is not None},
         key=lambda t: (t.version, t.path),
         reverse=True,
     )
     first = _tool(name, Path(on_path)) if on_path else None
     return [t for t in (first, *others) if t is not None and (t is first or t != first)]
+
+
+def _folders(environment: Mapping[str, str], roots: Iterable[Path]) -> list[Path]:
+    """Where programs lie off PATH."""
+    folders = [Path(environment[v]) / "bin" for v in VARIABLES if environment.get(v)]
+    for root in roots:
+        folders += [f for p in _PRODUCTS for layout in _LAYOUTS for f in root.glob(layout.format(product=p))]
+    return folders
 
 
 def _tool(name: str, path: Path) -> Tool | None:
@@ -79,9 +84,10 @@ def hls(
     Raises:
         ToolMissing: None is installed.
     """
-    found = [t for name in HLS[backend] for t in find(name, environment, roots)]
+    given = os.environ if environment is None else environment
+    found = [t for name in HLS[backend] for t in find(name, given, roots)]
     if not found:
-        raise _missing(HLS[backend], roots)
+        raise _missing(HLS[backend], given, roots, _others(backend, given, roots))
     best = max(t.version for t in found)
     return next((t for t in found if t.version == best), found[0])
 
@@ -94,13 +100,36 @@ def vivado(environment: Mapping[str, str] | None = None, roots: Iterable[Path] =
     """
     found = find(VIVADO, environment, roots)
     if not found:
-        raise _missing((VIVADO,), roots)
+        raise _missing((VIVADO,), os.environ if environment is None else environment, roots)
     return found[0]
 
 
-def _missing(names: tuple[str, ...], roots: Iterable[Path]) -> ToolMissing:
+def _others(backend: Backend, environment: Mapping[str, str], roots: Iterable[Path]) -> list[str]:
+    """What runs C synthesis for another backend."""
+    return [
+        f"{tool.path} is there, but runs projects of --backend {other.value}, and this is one of {backend.value}"
+        for other, names in HLS.items()
+        if other is not backend
+        for name in names
+        for tool in find(name, environment, roots)
+    ]
+
+
+def _missing(
+    names: tuple[str, ...], environment: Mapping[str, str], roots: Iterable[Path], why: Iterable[str] = ()
+) -> ToolMissing:
+    """What was looked for and where, and why what is there was not taken."""
+    unusable = [
+        f"{path} is there, but this user may not execute it"
+        for name in names
+        for folder in _folders(environment, roots)
+        if (path := folder / name).is_file() and not os.access(path, os.X_OK)
+    ]
+    unset = [f"{v} points to {environment[v]}, which is no folder" for v in VARIABLES
+             if environment.get(v) and not Path(environment[v]).is_dir()]  # fmt: skip
+    reasons = "".join(f"\n  {reason}" for reason in (*unusable, *unset, *why))
     return ToolMissing(
         f"{' and '.join(names)} not found: neither on PATH, nor under {', '.join(VARIABLES)}, nor in "
-        f"{', '.join(map(str, roots))}\n  cure: source settings64.sh of your Vitis or Vivado; without them "
+        f"{', '.join(map(str, roots))}{reasons}\n  cure: source settings64.sh of your Vitis or Vivado; without them "
         "--dry-run shows the commands, and 'make csim' in the project runs the C simulation"
     )

@@ -49,6 +49,11 @@ proc csynth_design {{}} {{
     file mkdir hls_prj/solution1/syn/verilog
     close [open hls_prj/solution1/syn/verilog/$top.v w]
 }}
+proc csim_design {{}} {{
+    global top
+    file mkdir hls_prj/solution1/csim/report
+    close [open hls_prj/solution1/csim/report/${{top}}_csim.log w]
+}}
 proc cosim_design {{args}} {{global top; drop {reports}/cosim.rpt hls_prj/solution1/sim/report/${{top}}_cosim.rpt}}
 proc report_utilization {{args}} {{drop {reports}/utilization_synth.rpt [lindex $args end]}}
 proc report_timing_summary {{args}} {{drop {reports}/timing.rpt [lindex $args end]}}
@@ -130,13 +135,62 @@ def test_estimate_and_tool_stand_side_by_side(bench: Bench) -> None:
     done = bench.synth("--steps", "csynth,impl")
     assert "estimate and tool" in done.output
     rows = bench.record()["comparison"]
-    total = {r["quantity"]: r for r in rows if r["layer"] == "total"}
-    assert (total["lut"]["tool"], total["dsp"]["tool"]) == (1526, 66)  # after synthesis, as the estimate
-    assert (total["latency_cycles"]["tool"], total["ii_cycles"]["tool"]) == (10, 8)
-    assert total["dsp"]["inside"] is False
+    total = {(r["stage"], r["quantity"]): r for r in rows if r["layer"] == "total"}
+    assert [total[stage, "lut"]["tool"] for stage in ("csynth", "post_synth", "post_route")] == [
+        2532,
+        1526,
+        1526,
+    ]
+    assert total["csynth", "lut"]["estimate"] > total["post_synth", "lut"]["estimate"]
+    assert (total["csynth", "latency_cycles"]["tool"], total["csynth", "ii_cycles"]["tool"]) == (10, 8)
+    assert total["post_synth", "dsp"]["inside"] is False
     threshold = [r for r in rows if r["layer"] == "/net/threshold1"]
     assert {r["quantity"]: r["tool"] for r in threshold} == {"lut": 2532, "ff": 7969, "dsp": 73, "bram18": 0}
     assert all(r["tool"] is None and r["inside"] is None for r in rows if r["layer"] == "/net/dense0")
+
+
+def test_a_layer_is_held_against_the_estimate_of_c_synthesis(bench: Bench) -> None:
+    assert bench.synth("--steps", "csynth").exit_code == 0
+    manifest = json.loads((bench.project / "manifest.json").read_text())
+    layers = {e["name"]: e for e in manifest["expected"]["csynth"]["layers"]}
+    rows = [r for r in bench.record()["comparison"] if r["layer"] != "total"]
+    assert {r["layer"] for r in rows} == set(layers)
+    assert all(r["estimate"] == layers[r["layer"]][r["quantity"]]["value"] for r in rows)
+
+
+def test_an_edited_source_runs_again(bench: Bench) -> None:
+    assert bench.synth("--steps", "csynth").exit_code == 0
+    bench.ran()
+    source = bench.project / "firmware" / "defines.h"
+    source.write_text(source.read_text() + "// edited\n")
+    assert bench.synth("--steps", "csynth").exit_code == 0
+    assert bench.ran() == ["csynth"]
+
+
+def test_what_read_an_older_synthesis_is_no_longer_done(bench: Bench) -> None:
+    assert bench.synth("--steps", "csynth,cosim,impl").exit_code == 0
+    assert bench.synth("--steps", "csynth", "--force").exit_code == 0
+    record = bench.record()
+    assert list(record["steps"]) == ["csynth"]
+    assert set(record["reports"]) == {"csynth", "modules"}
+    assert {r["stage"] for r in record["comparison"]} == {"csynth"}
+    bench.ran()
+    assert bench.synth("--steps", "csynth,cosim,impl").exit_code == 0
+    assert bench.ran() == ["cosim", "impl"]
+
+
+def test_c_simulation_leaves_c_synthesis_as_it_is(bench: Bench) -> None:
+    assert bench.synth("--steps", "csynth").exit_code == 0
+    bench.ran()
+    assert bench.synth("--steps", "csim,csynth").exit_code == 0
+    assert bench.ran() == ["csim"]
+
+
+def test_a_step_without_what_it_reads_is_refused(bench: Bench) -> None:
+    done = bench.synth("--steps", "cosim")
+    assert done.exit_code == 2
+    assert "give --steps csynth,cosim" in done.output
+    assert bench.ran() == []
 
 
 def test_a_changed_project_runs_again_and_what_follows_too(bench: Bench) -> None:
@@ -204,6 +258,18 @@ def test_a_step_has_a_time_limit(bench: Bench) -> None:
     done = bench.synth("--steps", "csynth", "--timeout-s", "1")
     assert done.exit_code == 1
     assert "csynth took more than 1 s and was stopped" in done.output
+
+
+def test_no_child_outlives_its_step(bench: Bench) -> None:
+    """It ignores SIGTERM and holds the standard output open, as a tool's own children may."""
+    child = "trap '' TERM; echo $$ > $0; while :; do sleep 1; done"
+    bench.install(csynth=f"exec sh -c {{{child}}} {bench.folder}/pid &; after 60000")
+    started = time.monotonic()
+    done = bench.synth("--steps", "csynth", "--timeout-s", "2")
+    assert done.exit_code == 1, done.output
+    assert time.monotonic() - started < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((bench.folder / "pid").read_text()), 0)
 
 
 def test_an_interrupted_run_stops_the_tool_and_can_go_on(bench: Bench) -> None:

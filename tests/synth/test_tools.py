@@ -51,12 +51,21 @@ def test_vivado_hls_is_for_its_backend(tmp_path: Path) -> None:
     program(tmp_path / "Vivado/2020.1/bin", "vivado_hls")
     assert tools.hls(Backend.VIVADO, {}, [tmp_path]).version == "2020.1"
     with pytest.raises(
-        ToolMissing, match=r"vitis-run and vitis_hls not found.*\n  cure: source settings64.sh"
+        ToolMissing,
+        match=r"vitis-run and vitis_hls not found.*\n  .*vivado_hls is there, but runs projects of "
+        r"--backend vivado, and this is one of vitis\n  cure: source settings64.sh",
     ):
         tools.hls(Backend.VITIS, {}, [tmp_path])
 
 
 def test_what_cannot_be_executed_is_no_tool(tmp_path: Path) -> None:
     program(tmp_path / "Vivado/2023.1/bin", "vivado").chmod(0o644)
-    with pytest.raises(ToolMissing, match="vivado not found"):
+    with pytest.raises(
+        ToolMissing, match=r"vivado not found(?s:.*)bin/vivado is there, but this user may not execute"
+    ):
         tools.vivado({}, [tmp_path])
+
+
+def test_a_variable_that_points_nowhere_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ToolMissing, match=r"XILINX_VIVADO points to .*gone, which is no folder"):
+        tools.vivado({"XILINX_VIVADO": str(tmp_path / "gone")}, [])

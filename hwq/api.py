@@ -100,18 +100,19 @@ def _strategies(given: Any) -> dict[str, tuple[Any, ...]]:
     return {layer: tuple(map(Strategy, names)) for layer, names in several.items()}
 
 
-def generate(graph: Graph, board: str, **options: Any) -> Project:
+def generate(graph: Graph, board: str, *, overlay: bool = False, **options: Any) -> Project:
     """The HLS project of a graph, in memory.
 
     Args:
         graph: From `load`.
         board: Name, or path of a board's TOML file.
+        overlay: Add the scripts and the driver of an overlay for PYNQ.
         options: As of ``hwq generate``: clock_ns, io, reuse (a number, ``"auto"``, or either by layer name with
             ``""`` for the rest), strategy (likewise), and for ``"auto"`` target_fps or target_latency_us, fit.
     """
     from hwq import emit
 
-    return emit.generate(graph, _configure(graph, board, options))
+    return emit.generate(graph, _configure(graph, board, options), overlay=overlay)
 
 
 def estimate(graph: Graph, board: str, **options: Any) -> Estimate:

@@ -447,7 +447,6 @@ def generate(
         _show(
             *folding_parts(record.get("folding")),
             f"project {output} ({record['files']} files, sha256 {record['digest'][:16]})",
-            *(f"note    {text}" for text in record["notes"]),
             f"next    make -C {output} csim",
             quiet=quiet,
         )

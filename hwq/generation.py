@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hwq import __version__, cost, emit, runs, sim
-from hwq.emit.manifest import NAME
 from hwq.files import check_output_dir
 from hwq.frontends import load
 from hwq.hardware import HardwareConfig
@@ -57,7 +56,6 @@ def write_project(
         "clock_ns": config.clock_ns,
         "digest": project.digest(),
         "files": len(project.files),
-        "notes": json.loads(project.files[NAME]).get("notes", []),
         "csim": None,
     }
     return record if config.folding is None else record | {"folding": dict(config.folding)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
@@ -130,5 +131,6 @@ def between(graph: Graph, config: HardwareConfig, stage: Stage, style: TopStyle)
     if style is TopStyle.PIPELINE:
         crossing = [graph.tensors[n.output] for n in graph.nodes if matrix_shape(n)]
     else:
-        crossing = moved[:-1]
+        reads = Counter(t for n in graph.nodes if n.op != "reshape" for t in n.inputs)
+        crossing = moved[:-1] + [t for t in moved if reads[t.name] > 1 for _ in range(reads[t.name])]
     return registers(crossing, [graph.tensors[p.tensor] for p in graph.inputs], style, setting)

@@ -28,7 +28,7 @@ _SAME_CLASS = {
     "HwqReshape": {"HwqReshape", "Repack"},
     "MaxPooling2D": {"Pooling2D"},
 }
-_HELPERS = {"Clone": "clone_", "ZeroPadding2D": "zp2d_"}
+_HELPERS = {"Clone": "clone_", "HwqCopy": "copy_", "ZeroPadding2D": "zp2d_"}
 _SILENT = {"Input", "InputLayer", "HwqReshape"}
 
 

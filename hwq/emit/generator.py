@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hwq.cost.assemble import top_style
-from hwq.cost.laws.dataflow import TopStyle
 from hwq.emit.dataflow import analyse
 from hwq.emit.hls4ml import write_firmware
 from hwq.emit.manifest import NAME, make_manifest
 from hwq.emit.overlay import make_overlay
-from hwq.emit.plan import Plan, make_plan, shared_reads
+from hwq.emit.plan import make_plan
 from hwq.emit.project import Project
 from hwq.emit.scripts import project_files
 from hwq.emit.testbench import golden_files, make_golden
@@ -52,17 +50,5 @@ def generate(
         **project_files(plan, config, firmware, golden, described),
         **golden_files(graph, golden, [(tensor, p.binary) for p, tensor, _ in plan.traced()]),
     }
-    files[NAME] = make_manifest(graph, config, plan, files, expected, dataflow, _notes(graph, config, plan))
+    files[NAME] = make_manifest(graph, config, plan, files, expected, dataflow)
     return Project(files)
-
-
-def _notes(graph: Graph, config: HardwareConfig, plan: Plan) -> list[str]:
-    """What C simulation does not show and a reader should know."""
-    shared = shared_reads(plan)
-    if top_style(graph, config) is not TopStyle.DATAFLOW or not shared:
-        return []
-    text = (
-        f"several layers read the output of {', '.join(shared)}: Vitis HLS wants one reader in the dataflow region "
-        "that io_parallel makes of convolutions and shared multipliers, and may refuse it; --io stream copies them"
-    )
-    return [text]

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from hwq.ir import IntType
 CLOCK_UNCERTAINTY = "27%"
 _DEFAULT_TYPE = "fixed<3,3>"
 """Deliberately absurd: a type that was forgotten is noticed."""
+_COPIED = "hwq_copied"
+"""Attribute of layers each reader of which gets a copy."""
 _registered: list[type] = []
 
 
@@ -103,7 +106,7 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
 
     _register(hls4ml)
     settings = {**_target(plan, config), "OutputDir": folder, "HLSConfig": _hls_config(plan)}
-    layers = [_layer_dict(p) for p in plan.layers]
+    layers = [_layer_dict(p, copied=p.name in plan.copied) for p in plan.layers]
     with _short_windows(hls4ml.backends.get_backend(config.backend.value)):
         return hls4ml.model.ModelGraph.from_layer_list(
             settings, layers, list(plan.inputs), list(plan.outputs)
@@ -178,13 +181,15 @@ def _precision(kind: IntType) -> Any:
     return XnorPrecisionType() if isinstance(kind, Binary) else precision(kind)
 
 
-def _layer_dict(planned: PlannedLayer) -> dict[str, Any]:
+def _layer_dict(planned: PlannedLayer, *, copied: bool) -> dict[str, Any]:
     layer = planned.layer
     content: dict[str, Any] = {"class_name": layer.class_name, "name": planned.name}
     if layer.class_name in OWN:
         content |= {"out_shape": list(layer.shape), "constants": configuration(planned)}
     else:
         content |= layer.attributes
+    if copied:
+        content[_COPIED] = True
     content |= {f"{key}_data": array.astype(np.float64) for key, array in layer.data.items()}
     if layer.matrix:
         content |= {"use_bias": False, "bias_data": None}
@@ -269,6 +274,7 @@ def _register(hls4ml: Any) -> None:
     # Its pass "remove_transpose_before_flatten" permutes weights for one order of axes, whichever it is.
     kept = type("HwqReshape", (Reshape,), {"_channels_last_keep_transpose": True})
     hls4ml.model.layers.register_layer(kept.__name__, kept)
+    _register_copies(hls4ml)
     for name, own in OWN.items():
         cls = _layer_class(name, own)
         hls4ml.model.layers.register_layer(name, cls)
@@ -276,6 +282,59 @@ def _register(hls4ml: Any) -> None:
             for template in _templates(cls, own):
                 hls4ml.backends.get_backend(backend.value).register_template(template)
         _registered.append(cls)
+
+
+def _register_copies(hls4ml: Any) -> None:
+    """What hls4ml's Clone is to streams, for arrays; both backends go through Vivado's flow."""
+    from hls4ml.backends.template import FunctionCallTemplate
+    from hls4ml.model.layers import Layer
+    from hls4ml.model.optimizer import OptimizerPass
+
+    class HwqCopy(Layer):  # type: ignore[misc]
+        def initialize(self) -> None:
+            shape = self.get_input_variable().shape
+            for i, name in enumerate(self.outputs, 1):
+                self.add_output_variable(shape, out_name=name, var_name=f"layer{{index}}_cpy{i}")
+
+    class Call(FunctionCallTemplate):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(HwqCopy, include_header=["nnet_utils/hwq_copy.h"])
+
+        def format(self, node: Any) -> str:
+            tensors = [node.get_input_variable(), *(node.variables[name] for name in node.outputs)]
+            types = f"{tensors[0].type.name}, {tensors[1].type.name}, {tensors[0].size()}"
+            return f"nnet::hwq_copy<{types}>({', '.join(t.name for t in tensors)});"
+
+    class Copies(OptimizerPass):  # type: ignore[misc]
+        def match(self, node: Any) -> bool:
+            return bool(node.get_attr(_COPIED))
+
+        def transform(self, model: Any, node: Any) -> bool:
+            del node.attributes[_COPIED]
+            _insert_copy(model, node, HwqCopy)
+            return True
+
+    hls4ml.model.layers.register_layer(HwqCopy.__name__, HwqCopy)
+    for backend in Backend:
+        hls4ml.backends.get_backend(backend.value).register_template(Call)
+    hls4ml.backends.get_backend("vivado").register_pass("hwq_copies", Copies, flow="vivado:streaming")
+
+
+def _insert_copy(model: Any, node: Any, copy: type) -> None:
+    """Between a layer and its readers, in hls4ml's order of copies: an output port, then the layers."""
+    (name,) = node.outputs
+    copies = (f"{name}_cpy{i}" for i in count(1))
+    made = []
+    if name in model.outputs:
+        made.append(next(copies))
+        model.outputs[model.outputs.index(name)] = made[0]
+    for reader in node.get_output_use_map()[name]:
+        made.append(next(copies))
+        reader.inputs[reader.inputs.index(name)] = made[-1]
+    new = model.make_node(copy, f"copy_{node.name}", {}, [name], made)
+    for output in made:
+        new.attributes[output].type = node.attributes["result_t"]
+    model.insert_node(new)
 
 
 def _layer_class(name: str, own: OwnLayer) -> type:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -29,7 +29,6 @@ def make_manifest(
     files: Mapping[str, bytes],
     expected: Mapping[str, Any] | None = None,
     dataflow: Dataflow | None = None,
-    notes: Sequence[str] = (),
 ) -> bytes:
     """The manifest of a project whose other files are `files`; `expected` are the caller's estimates."""
     content: dict[str, Any] = {
@@ -55,8 +54,6 @@ def make_manifest(
         ],
         "files": {path: hashlib.sha256(files[path]).hexdigest() for path in sorted(files)},
     }
-    if notes:
-        content["notes"] = list(notes)
     if dataflow is not None:
         content["dataflow"] = dataflow.to_json()
     if config.folding is not None:

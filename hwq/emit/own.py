@@ -51,7 +51,12 @@ OWN: dict[str, OwnLayer] = {
 }
 """By layer class, as hls4ml knows it."""
 
-HEADERS = (*sorted({f"{own.header}.h" for own in OWN.values()}), "hwq_window.h", "hwq_fill_buffer.h")
+HEADERS = (
+    *sorted({f"{own.header}.h" for own in OWN.values()}),
+    "hwq_window.h",
+    "hwq_fill_buffer.h",
+    "hwq_copy.h",
+)
 
 _SIGNED = frozenset({"lo", "hi", "base", "step", "fill"})
 """Constants that may be negative; the others are counts."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
 
+from hwq.cost.assemble import top_style
+from hwq.cost.laws.dataflow import TopStyle
 from hwq.emit.layers import BINARY, PREVIOUS, Binary, HlsLayer, Site, reshape_layer
 from hwq.emit.own import OWN, constants
 from hwq.errors import InputError, UnsupportedModel
@@ -21,7 +24,7 @@ from hwq.ops.threshold import Threshold
 from hwq.ops.transpose import Transpose
 
 _MAX_READERS = 7
-"""hls4ml copies a stream for at most so many readers."""
+"""hls4ml copies a stream for at most so many readers; hwq_copy.h an array."""
 _MAX_BITS = 53
 """csim reports and reads values through float64."""
 
@@ -59,6 +62,8 @@ class Plan:
         top: Name of the C++ function.
         layers: Inputs first, then in the graph's order.
         outputs: Layer that drives each output port of the graph, in order.
+        copied: Layers whose output each reader gets a copy of: Vitis HLS wants one reader of an array in the dataflow
+            region that io_parallel makes of convolutions and shared multipliers. Streams hls4ml copies itself.
         aliases: Tensors that are other tensors under another shape: {tensor: the tensor with the same words}.
     """
 
@@ -68,6 +73,7 @@ class Plan:
     outputs: tuple[str, ...]
     aliases: Mapping[str, str]
     stream: bool
+    copied: frozenset[str] = frozenset()
 
     def traced(self) -> list[tuple[PlannedLayer, str, int]]:
         """Layers whose output csim can report, with the tensor that it is and its number of words."""
@@ -78,10 +84,10 @@ class Plan:
         ]
 
 
-def shared_reads(plan: Plan) -> list[str]:
-    """Layers whose output several read: in io_parallel, more than Vitis HLS allows in a dataflow region."""
-    reads = [name for p in plan.layers for name in p.inputs] + list(plan.outputs)
-    return [p.node.name if p.node else p.name for p in plan.layers if reads.count(p.name) > 1]
+def _shared(layers: Sequence[PlannedLayer], outputs: Sequence[str]) -> frozenset[str]:
+    """Layers whose output several read."""
+    reads = Counter([name for p in layers for name in p.inputs] + list(outputs))
+    return frozenset(name for name, count in reads.items() if count > 1)
 
 
 def configuration(planned: PlannedLayer) -> list[str]:
@@ -111,7 +117,7 @@ def make_plan(graph: Graph, config: HardwareConfig) -> Plan:
     aliases = _aliases(graph)
     sources = tuple(_wire(graph, aliases, p.tensor, p.name) for p in graph.outputs)
     nodes = _needed(graph, sources)
-    _check_readers(graph, nodes, sources, stream=config.io is Io.STREAM)
+    _check_readers(graph, nodes, sources, copies=top_style(graph, config) is not TopStyle.PIPELINE)
     built = _with_binary(graph, config, nodes, sources)
     layers = [_input(graph, i) for i in range(len(graph.inputs))]
     makers = {p.tensor: layer.name for p, layer in zip(graph.inputs, layers, strict=True)}
@@ -119,13 +125,15 @@ def make_plan(graph: Graph, config: HardwareConfig) -> Plan:
         if node in nodes:
             layers += _layers_of(built, config, node, i, makers)
             makers[node.output] = layers[-1].name
+    outputs = tuple(makers[t] for t in sources)
     return Plan(
         top=f"hwq_{identifier(graph.name)}",
         inputs=tuple(p.name for p in layers[: len(graph.inputs)]),
         layers=tuple(layers),
-        outputs=tuple(makers[t] for t in sources),
+        outputs=outputs,
         aliases=aliases,
         stream=config.io is Io.STREAM,
+        copied=_shared(layers, outputs) if top_style(graph, config) is TopStyle.DATAFLOW else frozenset(),
     )
 
 
@@ -174,14 +182,14 @@ def _needed(graph: Graph, sources: tuple[str, ...]) -> tuple[Node, ...]:
     return tuple(reversed(nodes))
 
 
-def _check_readers(graph: Graph, nodes: tuple[Node, ...], sources: tuple[str, ...], *, stream: bool) -> None:
+def _check_readers(graph: Graph, nodes: tuple[Node, ...], sources: tuple[str, ...], *, copies: bool) -> None:
     for tensor in graph.tensors.values():
         readers = sum(n.inputs.count(tensor.name) for n in nodes) + (tensor.name in sources)
         maker = graph.producer(tensor.name)
         where = (maker.name, maker.op) if maker else (tensor.name, "input")
-        if stream and readers > _MAX_READERS:
+        if copies and readers > _MAX_READERS:
             raise UnsupportedModel(
-                *where, f"{readers} readers; a stream serves {_MAX_READERS}", "generate with --io parallel"
+                *where, f"{readers} readers; {_MAX_READERS} can be served", "join some of them into one layer"
             )
         if tensor.type.bits > _MAX_BITS:
             raise UnsupportedModel(

@@ -25,6 +25,11 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("out[j] = j < a_T::size ?", "out[j] = j <= a_T::size ?"),
         ("(b, res);", "(b, res); hwq_concat_pass<b_T, res_T>(b, res);"),
     ],
+    "hwq_copy": [
+        ("res_T(data[i])", "res_T(data[0])"),
+        ("unsigned i = 0;", "unsigned i = 1;"),
+        ("(data, res7)", "(data, res6)"),
+    ],
     "hwq_depth_to_space": [
         (
             "(row * CONFIG_T::block + column) * CONFIG_T::depth + c",

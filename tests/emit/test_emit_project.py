@@ -202,11 +202,34 @@ def test_names_are_c_identifiers_unique_without_case() -> None:
     assert all(re.fullmatch(r"[a-z][A-Za-z0-9_]*", n) for n in names)
 
 
-def test_a_tensor_with_two_readers_is_noted_where_vitis_may_refuse_it() -> None:
+def _two_readers(net: Net) -> Graph:
+    x = net.threshold(net.conv(net.input((5, 5, 2), 0, 3), 2), 4)
+    return net.graph(net.sum(x, net.conv(x, 2, kernel=1)))
+
+
+def test_in_a_dataflow_region_every_reader_of_an_array_has_its_own() -> None:
+    graph = _two_readers(Net(1))
+    plan = make_plan(graph, config(graph))
+    assert plan.copied == {p.name for p in plan.layers if p.tensor == graph.nodes[1].output}
+    files = generate(graph, config(graph)).files
+    top = files[f"firmware/{plan.top}.cpp"].decode()
+    (copy,) = re.findall(r"nnet::hwq_copy<.*>\((\w+), (\w+), (\w+)\);", top)
+    for array in copy[1:]:
+        assert len(re.findall(rf"nnet::(?!hwq_copy).*\b{array}\b", top)) == 1
+    assert not re.findall(rf"nnet::(?!hwq_copy|hwq_threshold|save_layer).*\b{copy[0]}\b", top)
+
+
+def test_streams_and_pipelines_need_no_copies_of_ours() -> None:
+    graph = _two_readers(Net(1))
+    assert not make_plan(graph, config(graph, Io.STREAM)).copied
+    assert not make_plan(dense_net(), config(dense_net())).copied
+
+
+def test_more_readers_than_can_be_served() -> None:
     net = Net(1)
     x = net.threshold(net.conv(net.input((5, 5, 2), 0, 3), 2), 4)
-    graph = net.graph(net.sum(x, net.conv(x, 2, kernel=1)))
-    notes = json.loads(generate(graph, config(graph)).files["manifest.json"])["notes"]
-    assert "several layers read the output of /net/threshold1: Vitis HLS wants one reader" in notes[0]
-    assert "notes" not in json.loads(generate(graph, config(graph, Io.STREAM)).files["manifest.json"])
-    assert "notes" not in json.loads(generate(dense_net(), config(dense_net())).files["manifest.json"])
+    y = x
+    for _ in range(8):
+        y = net.sum(y, net.conv(x, 2, kernel=1))
+    with pytest.raises(UnsupportedModel, match="9 readers; 7 can be served"):
+        generate(net.graph(y), config(net.graph(y)))

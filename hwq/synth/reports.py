@@ -177,8 +177,9 @@ def utilisation(path: Path) -> Utilisation:
 
 
 def _number(text: str, path: Path) -> float:
+    """A cell; "<0.001" is its bound."""
     try:
-        return float(text)
+        return float(text.removeprefix("<"))
     except ValueError:
         raise InputError(f"report {path}: '{text}' is no number") from None
 

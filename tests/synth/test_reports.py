@@ -75,6 +75,21 @@ def test_cosim_and_power() -> None:
     assert reports.power(RECORDED / "power.rpt") == reports.Power(0.246, 0.139, 0.107, "Low")
 
 
+def test_cosim_of_one_transaction_has_no_interval(tmp_path: Path) -> None:
+    """As Vitis HLS reports it: rockyco/OpenWLAN 7209a97, module0_prefilter_cosim.rpt."""
+    text = (RECORDED / "cosim.rpt").read_text()
+    cells = ("Verilog", "Pass", "26181", "26181", "26181", "NA", "NA", "NA", "26181")
+    lines = [f"|{'|'.join(cells)}|" if "Verilog" in line else line for line in text.splitlines()]
+    (tmp_path / "c.rpt").write_text("\n".join(lines))
+    assert reports.cosim(tmp_path / "c.rpt") == reports.Cosim(True, 26181, None)
+
+
+def test_power_below_what_the_report_shows(tmp_path: Path) -> None:
+    text = (RECORDED / "power.rpt").read_text()
+    (tmp_path / "p.rpt").write_text(text.replace("0.139 ", "<0.001 "))
+    assert reports.power(tmp_path / "p.rpt").dynamic_w == 0.001
+
+
 def test_a_failed_cosim(tmp_path: Path) -> None:
     (tmp_path / "c.rpt").write_text((RECORDED / "cosim.rpt").read_text().replace("Pass", "Fail"))
     assert not reports.cosim(tmp_path / "c.rpt").passed

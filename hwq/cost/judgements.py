@@ -49,6 +49,26 @@ JUDGEMENTS: dict[str, Fit] = {
         adder_bits=1.0,
         product_bits=0.33,
     ),
+    "activation/relu/lut": cited(
+        "a ReLU of one width in io_parallel: 28 LUTs a lane of 16 bits, in 8 reports of 3 tool versions",
+        0.9,
+        1.5,
+        8,
+        lane_bits=1.75,
+    ),
+    "activation/narrow/lut": cited(
+        "a ReLU from 16 to 6 bits: 56 to 73 LUTs a lane in 6 reports", 0.6, 1.4, 6, lane_bits=4.0
+    ),
+    "activation/linear/lut": structural("a copy, or a cut", 0.0, 4.0, lane_bits=0.0),
+    "activation/table/lut": cited(
+        "sigmoid and ELU of 64 lanes of 16 bits as tables: 65 to 160 LUTs a lane in 9 reports",
+        0.5,
+        1.6,
+        9,
+        lane_bits=6.5,
+    ),
+    "activation/stream/lut": cited("handshake of a streaming activation", 0.5, 2.0, 7, layers=125.0),
+    "softmax/lut": cited("stable softmax of 5 lanes: 484 to 833 LUTs in 4 reports", 0.6, 1.4, 4, pairs=27.0),
     "threshold/lut": structural(
         "a comparator of w bits as .6 w + 3 (a 16-bit ReLU is reported as 28 = 13 + 15), 1 more to count it",
         0.4,

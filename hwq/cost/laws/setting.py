@@ -31,6 +31,7 @@ class Setting:
         series7: 7-series fabric, else UltraScale+.
         stage: Whose numbers are asked for.
         distributed: Distributed arithmetic.
+        uncertainty: Share of the period that the HLS tool holds back.
     """
 
     stream: bool
@@ -42,11 +43,12 @@ class Setting:
     series7: bool
     stage: Stage
     distributed: bool = False
+    uncertainty: float = CLOCK_UNCERTAINTY
 
     @property
     def usable_ns(self) -> float:
         """What of the period the HLS scheduler fills."""
-        return self.clock_ns * (1 - CLOCK_UNCERTAINTY)
+        return self.clock_ns * (1 - self.uncertainty)
 
     @property
     def synthesised(self) -> bool:

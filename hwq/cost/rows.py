@@ -1,0 +1,537 @@
+"""A design of another toolchain, from its list of layers alone: what `hwq cost evaluate` estimates.
+
+A row describes a design that hls4ml, da4ml or FINN built and that a tool reported on; its laws are those of
+`hwq estimate`, on counts instead of weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+
+from hwq.cost.fits import fits
+from hwq.cost.laws import conv, dataflow, pool
+from hwq.cost.laws.product import Product, product
+from hwq.cost.laws.setting import Setting, banded, built, dsp_blocks, judged, staged
+from hwq.cost.laws.weights import WeightStatistics, csd_digits
+from hwq.cost.model import ZERO, LayerCost, Stage, Value
+from hwq.ir import Node
+
+Count = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
+Bits = Annotated[int, msgspec.Meta(ge=1, le=128)]
+_MAX_EXPECTED_BITS = 16
+_UNCERTAINTY = {"hls4ml/Vivado": 0.125}
+"""Share of the period that the flow's tool holds back by default; `Setting` has that of Vitis."""
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """Of a layer's integer weights: all, those not zero, distinct ones of >= 2 and >= 3 signed digits."""
+
+    n: int | None = None
+    nz: int | None = None
+    u2: int | None = None
+    u3: int | None = None
+    csd: int | None = None
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """One layer; sizes in elements, widths in bits. What a kind of layer does not have is None."""
+
+    type: str
+    n_in: Size | None = None
+    n_out: Size | None = None
+    in_h: Size | None = None
+    in_w: Size | None = None
+    in_ch: Size | None = None
+    out_h: Size | None = None
+    out_w: Size | None = None
+    out_ch: Size | None = None
+    kh: Size | None = None
+    kw: Size | None = None
+    ph: Size | None = None
+    pw: Size | None = None
+    n_seq: Size | None = None
+    n_state: Size | None = None
+    in_bits: Bits | None = None
+    out_bits: Bits | None = None
+    w_bits: Bits | None = None
+    acc_bits: Bits | None = None
+    rf: Size | None = None
+    strategy: str | None = None
+    act: str | None = None
+    op: str | None = None
+    table_size: Size | None = None
+    table_bits: Bits | None = None
+    n_partitions: Size | None = None
+    w: Weights | None = None
+    mw: Size | None = None
+    mh: Size | None = None
+    pe: Size | None = None
+    simd: Size | None = None
+    vectors: Size | None = None
+    da_cost: Count | None = None
+    da_reg_bits: Count | None = None
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A design and, where known, what a tool said of it; None is unknown."""
+
+    id: str
+    stage: Literal["csynth", "post_synth", "post_route"]
+    layers: Annotated[list[Layer], msgspec.Meta(min_length=1, max_length=4096)]
+    source: str = ""
+    flow: str = ""
+    template: str = "upstream"
+    level: Literal["model", "layer"] = "model"
+    unit_kind: str | None = None
+    design_style: str | None = None
+    tool: str | None = None
+    family: str | None = None
+    speed: int | None = None
+    clock_ns: Annotated[float, msgspec.Meta(gt=0, le=1e4)] | None = None
+    io: str = "io_parallel"
+    lut: Count | None = None
+    ff: Count | None = None
+    dsp: Count | None = None
+    bram18: Count | None = None
+    lat_max: Count | None = None
+    ii_max: Count | None = None
+
+
+TARGETS = ("lut", "ff", "dsp", "bram18", "lat_max", "ii_max")
+
+
+class Style(str, Enum):
+    """How a design's layers are tied together."""
+
+    PIPELINE = "pipeline"
+    DATAFLOW = "dataflow"
+    STREAM = "stream"
+    FINN = "finn"
+    DISTRIBUTED = "da"
+    LAYER = "layer"
+
+
+@dataclass(frozen=True)
+class RowEstimate:
+    """What is said of a row, by target; `path` names the code paths that decide it."""
+
+    row: Row
+    path: str
+    outside: bool
+    values: dict[str, Value]
+
+
+def estimate_row(row: Row) -> RowEstimate:
+    """Resources and cycles of a row, without its results.
+
+    Bands are the laws' own, widened to what designs of the same path showed when their source was held out.
+    """
+    layers = [_layer(layer, row, _setting(layer, row)) for layer in row.layers]
+    style = _style(row)
+    layers += _between(row, style)
+    values = {name: sum((getattr(c, name) for c in layers), ZERO) for name in TARGETS[:4]}
+    latency, ii = _schedule(layers, style, row)
+    values |= {"lat_max": Value.exact(latency), "ii_max": Value.exact(ii)}
+    heaviest = max(layers, key=lambda c: c.lut.value)
+    known = style.value + "/" + (heaviest.path if row.level == "layer" else _strategy(row))
+    return RowEstimate(row, known, False, values)
+
+
+def _style(row: Row) -> Style:
+    if row.layers[0].type == "da_graph":
+        return Style.DISTRIBUTED
+    if row.layers[0].type.startswith("finn_"):
+        return Style.FINN
+    if row.level == "layer":
+        return Style.LAYER
+    if row.io == "io_stream":
+        return Style.STREAM
+    return Style.DATAFLOW if row.design_style == "dataflow" else Style.PIPELINE
+
+
+def _strategy(row: Row) -> str:
+    matrices = [layer for layer in row.layers if layer.w is not None or layer.w_bits]
+    folded = any((layer.rf or 1) > 1 for layer in matrices)
+    shared = any(layer.strategy == "resource" for layer in matrices) and folded
+    kinds = "conv" if any("conv" in layer.type for layer in row.layers) else "dense"
+    return f"{kinds}/{'resource' if shared else 'latency reuse' if folded else 'latency'}"
+
+
+def _setting(layer: Layer, row: Row) -> Setting:
+    series7 = row.family in ("zynq7", "artix7", "kintex7", "virtex7")
+    timing = fits()[f"timing/{'series7' if series7 else 'ultrascale_plus'}"].coefficients
+    grade = fits()["timing/speed_grade"].coefficients[f"grade{min(max(row.speed or 2, 1), 3)}"]
+    setting = Setting(
+        stream=row.io == "io_stream",
+        resource=layer.strategy == "resource",
+        reuse=layer.rf or 1,
+        clock_ns=row.clock_ns or 5.0,
+        t_add_ns=timing["t_add_ns"] * grade,
+        t_mul_ns=timing["t_mul_ns"] * grade,
+        series7=series7,
+        stage=Stage(row.stage),
+        distributed=layer.strategy == "distributed_arithmetic",
+    )
+    return replace(setting, uncertainty=_UNCERTAINTY.get(row.flow, setting.uncertainty))
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+def _layer(layer: Layer, row: Row, setting: Setting) -> LayerCost:
+    kind = layer.type
+    if kind == "dense":
+        return _dense(layer, setting)
+    if "conv" in kind and not kind.startswith("finn"):
+        return _conv(layer, setting)
+    if kind.startswith("pooling"):
+        return _pool(layer, setting)
+    if kind.startswith("finn_mvau"):
+        return _mvau(layer, setting)
+    make = {
+        "activation": _activation,
+        "softmax": _softmax,
+        "batchnorm": _batchnorm,
+        "pad": _move,
+        "resize": _move,
+        "concat": _merge,
+        "merge": _merge,
+        "gru": _gru,
+        "bidir_gru": _gru,
+        "da_graph": _distributed,
+    }.get(kind, _unknown)
+    return make(layer, setting)
+
+
+def _node(layer: Layer) -> Node:
+    return Node(layer.type, layer.type, (), "", None)
+
+
+def _weights(layer: Layer, n_in: int, n_out: int) -> WeightStatistics:
+    """Counted where the row has counts, else what uniform random weights of the width have on average."""
+    n, bits = n_in * n_out, layer.w_bits or 16
+    w = layer.w or Weights()
+    levels = np.arange(-(1 << (min(bits, _MAX_EXPECTED_BITS) - 1)), 1 << (min(bits, _MAX_EXPECTED_BITS) - 1))
+    nz = w.nz if w.nz is not None else round(n * (1 - 1 / len(levels)))
+    if w.u2 is not None and w.u3 is not None:
+        u2, u3 = w.u2, w.u3
+    else:
+        appears = -np.expm1(n_out * nz / n * np.log1p(-1 / len(levels))) if len(levels) > 1 else np.ones(1)
+        digits = csd_digits(levels)
+        u2, u3 = (min(nz, round(n_in * float(appears) * int((digits >= d).sum()))) for d in (2, 3))
+    csd = w.csd if w.csd is not None else 3 * nz
+    return WeightStatistics(n_in, n_out, bits, nz, u2, u3, max(0, csd - n_out))
+
+
+def _core(layer: Layer, n_in: int, n_out: int, setting: Setting) -> Product:
+    return product(_weights(layer, n_in, n_out), layer.in_bits or 16, layer.acc_bits or 16, setting)
+
+
+def _dense(layer: Layer, setting: Setting) -> LayerCost:
+    n_in, n_out = layer.n_in or 1, layer.n_out or 1
+    core = _core(layer, n_in, n_out, setting)
+    extra = ZERO
+    cycles, ii, fill = core.latency_cycles, core.ii_cycles, 0
+    if setting.stream:
+        extra = staged(judged("stream/control/lut", layers=1), "lut", setting)
+        cycles += 1 + ii
+        ii, fill = cycles, 1 + core.latency_cycles
+    return built(
+        _node(layer), f"dense/{core.path.split()[0]}", lut=core.lut + extra, ff=core.ff, dsp=core.dsp,
+        bram18=core.bram18, latency_cycles=cycles, ii_cycles=ii, fill_cycles=fill, outside=core.outside,
+    )  # fmt: skip
+
+
+def _sizes(layer: Layer) -> tuple[int, int, int, int]:
+    """Height, width, positions of the result, and taps of the window; one-dimensional ones have height 1."""
+    height, width = layer.in_h or 1, layer.in_w or layer.n_in or 1
+    out = (layer.out_h or 1) * (layer.out_w or 1)
+    return height, width, out, (layer.kh or layer.ph or 1) * (layer.kw or layer.pw or 1)
+
+
+def _conv(layer: Layer, setting: Setting) -> LayerCost:
+    depthwise = layer.type.startswith("depthwise")
+    height, width, out, taps = _sizes(layer)
+    channels, filters = layer.in_ch or 1, layer.out_ch or layer.in_ch or 1
+    in_bits, acc_bits = layer.in_bits or 16, layer.acc_bits or 16
+    n_in = taps * (1 if depthwise else channels)
+    core = _core(layer, n_in, filters, replace(setting, resource=setting.resource and not depthwise))
+    shared = setting.resource and setting.reuse > 1 and not depthwise
+    lut, ff, fill = core.lut, core.ff, 0
+    if setting.stream:
+        pixels = height * width
+        overhead = 11 if in_bits >= 32 else 7
+        cycles = (
+            pixels * (setting.reuse + overhead)
+            if shared
+            else pixels * core.ii_cycles + core.latency_cycles + 4
+        )
+        if shared:
+            features = conv.stream_resource_lut_features(
+                n_in, n_in * filters, setting.reuse, in_bits, acc_bits
+            )
+            lut = staged(
+                banded(fits()["conv/stream/resource/lut"], features, outside=False),
+                "lut",
+                setting,
+                shared=True,
+            )
+        else:
+            lut += staged(judged("stream/control/lut", layers=1), "lut", setting)
+        count = ((layer.kh or 1) - 1) * channels
+        lut += staged(
+            judged("line_buffer/lut", shift_registers=count * 32 * math.ceil(width / 32)), "lut", setting
+        )
+        window = taps * channels * in_bits
+        ff += staged(judged("window/ff", bits=window), "ff", setting)
+        ii = cycles
+        rows = ((layer.kh or 1) - 1) * width + (layer.kw or 1)
+        fill = math.ceil(cycles * rows / max(pixels, 1))
+    else:
+        positions = min(out, layer.n_partitions or out)
+        copies = math.ceil(out / positions)
+        mux = conv.window_mux_features(out, taps * channels, in_bits)
+        lut = lut.scaled(copies, copies, copies) + staged(
+            fits()["conv/parallel/mux"].value(mux), "lut", setting
+        )
+        ff = ff.scaled(copies, copies, copies)
+        core = replace(core, dsp=core.dsp.scaled(copies, copies, copies))
+        ii = positions * core.ii_cycles
+        cycles = ii + core.latency_cycles + 1
+    return built(
+        _node(layer), f"conv/{core.path.split()[0]}", lut=lut, ff=ff, dsp=core.dsp, bram18=core.bram18,
+        latency_cycles=cycles, ii_cycles=ii, fill_cycles=fill, outside=not setting.stream or core.outside,
+    )  # fmt: skip
+
+
+def _pool(layer: Layer, setting: Setting) -> LayerCost:
+    height, width, out, taps = _sizes(layer)
+    channels, bits = layer.in_ch or layer.out_ch or 1, layer.in_bits or 16
+    kernel = (layer.ph or layer.kh or 1, layer.pw or layer.kw or 1)
+    if not setting.stream:
+        fit = fits()["max_pool/parallel/lut"]
+        lut = banded(fit, pool.parallel_lut_features(out * channels, taps, bits), outside=layer.op == "avg")
+        return built(_node(layer), "pool/parallel", lut=staged(lut, "lut", setting), latency_cycles=0)
+    lut = banded(
+        fits()["max_pool/stream/lut"], pool.stream_lut_features(channels, kernel, width, bits), outside=True
+    )
+    cycles = (2 if setting.series7 else 1) * height * width + 4
+    ff = judged("max_pool/stream/ff", window_bits=taps * channels * bits)
+    return built(
+        _node(layer), "pool/stream", lut=staged(lut, "lut", setting), ff=staged(ff, "ff", setting),
+        latency_cycles=cycles, ii_cycles=cycles, fill_cycles=math.ceil(cycles * kernel[0] / max(height, 1)),
+    )  # fmt: skip
+
+
+def _lanes(layer: Layer, setting: Setting) -> tuple[int, int]:
+    """Elements at work at once, and words one after the other."""
+    elements = layer.n_in or (layer.out_h or 1) * (layer.out_w or 1) * (layer.out_ch or layer.in_ch or 1)
+    if not setting.stream:
+        return elements, 1
+    pixels = (layer.out_h or 1) * (layer.out_w or 1)
+    lanes = layer.out_ch or layer.in_ch or max(1, elements // pixels)
+    return lanes, max(1, elements // lanes)
+
+
+_TABLES = ("sigmoid", "tanh", "elu", "selu", "softplus", "softsign", "exponential", "hard_tanh")
+
+
+def _activation(layer: Layer, setting: Setting) -> LayerCost:
+    """ReLU of one width: a comparison with zero; of a narrower one also the saturation. Tables: a ROM for two lanes."""
+    lanes, words = _lanes(layer, setting)
+    act, in_bits = layer.act or "relu", layer.in_bits or 16
+    out_bits = layer.out_bits or in_bits
+    table = act in _TABLES
+    kind = "table" if table else "linear" if act == "linear" else "narrow" if out_bits < in_bits else "relu"
+    fit = fits()[f"activation/{kind}/lut"]
+    lut = staged(fit.value({"lane_bits": float(lanes * in_bits)}), "lut", setting)
+    dsp = ZERO
+    if act in ("leaky_relu", "prelu", "thresholded_relu"):
+        blocks = lanes * max(0, dsp_blocks(in_bits, in_bits) - (in_bits <= 18))
+        dsp = staged(Value(blocks, 0, lanes * dsp_blocks(in_bits, in_bits)), "dsp", setting)
+    bram = (
+        math.ceil(lanes / 2) * math.ceil((layer.table_bits or 18) * (layer.table_size or 1024) / 18432)
+        if table
+        else 0
+    )
+    depth = (2 if table else 0) + (setting.series7 and table)
+    ff = Value.exact(lanes * out_bits * depth)
+    if setting.stream:
+        lut += staged(judged("activation/stream/lut", layers=1), "lut", setting)
+        ff += Value(2 * lanes * out_bits + 70, lanes * out_bits, 4 * lanes * out_bits + 100)
+    latency = words + (4 if in_bits > 16 else 3) if setting.stream and words > 1 else depth + setting.stream
+    return built(
+        _node(layer), f"activation/{kind}", lut=lut, ff=staged(ff, "ff", setting), dsp=dsp,
+        bram18=staged(Value(bram, 0, 2 * bram), "bram18", setting),
+        latency_cycles=latency, ii_cycles=latency if setting.stream else 1, fill_cycles=3 if setting.stream else 0,
+    )  # fmt: skip
+
+
+def _softmax(layer: Layer, setting: Setting) -> LayerCost:
+    """The stable form: a table of exponentials for two lanes, one of inverses, a multiplier a lane."""
+    lanes, words = _lanes(layer, setting)
+    latency = 13 if setting.series7 else 4
+    tables = math.ceil(lanes / 2) + 1
+    lut = fits()["softmax/lut"].value({"pairs": float(lanes * lanes)})
+    ff = Value(lanes * 16.0 * latency, 100, lanes * 300.0)
+    cycles = words - 1 + latency + (3 if setting.stream else 0)
+    return built(
+        _node(layer), "softmax", lut=staged(lut, "lut", setting), ff=staged(ff, "ff", setting),
+        dsp=staged(Value(lanes, lanes, lanes), "dsp", setting),
+        bram18=staged(Value(tables, tables, 2 * tables), "bram18", setting),
+        latency_cycles=cycles, ii_cycles=cycles if setting.stream else 1, fill_cycles=latency,
+    )  # fmt: skip
+
+
+def _batchnorm(layer: Layer, setting: Setting) -> LayerCost:
+    lanes, words = _lanes(layer, setting)
+    bits = layer.in_bits or 16
+    blocks = lanes * dsp_blocks(bits, layer.w_bits or bits)
+    lut = judged("requant/lut", adder_bits=float(lanes * (layer.acc_bits or bits)), round_bits=0.0)
+    ff = Value(lanes * bits, 0, 3 * lanes * bits)
+    cycles = words + 4 if setting.stream else 1
+    return built(
+        _node(layer), "batchnorm", lut=staged(lut, "lut", setting), ff=staged(ff, "ff", setting),
+        dsp=staged(Value(blocks, 0, blocks), "dsp", setting),
+        latency_cycles=cycles, ii_cycles=cycles if setting.stream else 1, fill_cycles=4 if setting.stream else 0,
+    )  # fmt: skip
+
+
+def _move(layer: Layer, setting: Setting) -> LayerCost:
+    """Padding and resizing: a word of the result a cycle."""
+    if not setting.stream:
+        return built(_node(layer), "move/parallel")
+    pixels = (layer.out_h or layer.in_h or 1) * (layer.out_w or layer.in_w or 1)
+    bits = (layer.out_ch or layer.in_ch or 1) * (layer.in_bits or 16)
+    lut = judged("stream/control/lut", layers=1)
+    return built(
+        _node(layer), "move/stream", lut=staged(lut, "lut", setting),
+        ff=staged(Value(2 * bits + 70, bits, 6 * bits + 200), "ff", setting),
+        latency_cycles=pixels + 4, ii_cycles=pixels + 4, fill_cycles=4,
+    )  # fmt: skip
+
+
+def _merge(layer: Layer, setting: Setting) -> LayerCost:
+    lanes, words = _lanes(layer, setting)
+    bits = lanes * (layer.in_bits or 16)
+    adders = 0 if layer.type == "concat" else bits
+    lut = judged("requant/lut", adder_bits=float(adders), round_bits=0.0)
+    cycles = words + 3 if setting.stream else 0
+    ff = Value(bits, 0, 3 * bits) if setting.stream else ZERO
+    return built(
+        _node(layer), layer.type, lut=staged(lut, "lut", setting), ff=staged(ff, "ff", setting),
+        latency_cycles=cycles, ii_cycles=max(1, cycles), fill_cycles=3 if setting.stream else 0, outside=True,
+    )  # fmt: skip
+
+
+def _gru(layer: Layer, setting: Setting) -> LayerCost:
+    """Two products a step for three gates, step after step; no design of it is calibrated."""
+    state, steps = layer.n_state or layer.n_out or 1, layer.n_seq or 1
+    both = 2 if layer.type.startswith("bidir") else 1
+    cores = [_core(replace_weights(layer), n, 3 * state, setting) for n in (layer.n_in or 1, state)]
+    step = sum(c.latency_cycles for c in cores) + 6
+    tables = both * 2 * math.ceil(state / 2)
+    return built(
+        _node(layer), "gru",
+        lut=sum((c.lut for c in cores), ZERO).scaled(both, 0.2 * both, 5 * both),
+        ff=sum((c.ff for c in cores), ZERO).scaled(both, 0.2 * both, 5 * both),
+        dsp=sum((c.dsp for c in cores), Value.exact(3 * state)).scaled(both, 0.2 * both, 3 * both),
+        bram18=sum((c.bram18 for c in cores), Value.exact(tables)).scaled(both, 0, 5 * both),
+        latency_cycles=steps * step, ii_cycles=steps * step, fill_cycles=steps * step, outside=True,
+    )  # fmt: skip
+
+
+def replace_weights(layer: Layer) -> Layer:
+    """Without counts: they are of both products together."""
+    return msgspec.structs.replace(layer, w=None)
+
+
+def _distributed(layer: Layer, setting: Setting) -> LayerCost:
+    """da4ml states its cost in LUTs, and the bits of its pipeline registers."""
+    cost = layer.da_cost or 0.0
+    lut = Value(cost, 0.35 * cost, 1.1 * cost)
+    bits = layer.da_reg_bits or 0.0
+    return built(_node(layer), "distributed", lut=lut, ff=Value(bits, 0, bits), outside=False)
+
+
+def _mvau(layer: Layer, setting: Setting) -> LayerCost:
+    """FINN's matrix-vector unit by its published formulas, accumulators at their data type's bound."""
+    mw, mh, pe, simd = layer.mw or 1, layer.mh or 1, layer.pe or 1, layer.simd or 1
+    w, a, b = layer.w_bits or 1, layer.in_bits or 1, layer.out_bits or 1
+    memory, steps = mw * mh // (pe * simd), mh // pe
+    products = simd * (2 * math.ceil((w + a) / 6) - 1) * (w + a)
+    tree = (w + a) * (2 * simd - 1)
+    acc = math.ceil(math.log2(mw) + w + a - 1) + 1
+    compare = (2**b - 1) * acc * (1 + math.ceil(steps / 64))
+    lut = 300 + 1.1 * pe * (products + tree + acc + compare)
+    width = simd * w * pe
+    bram = 0 if memory <= 128 else math.ceil(memory / 512) * math.ceil(width / 36)
+    cycles = memory * (layer.vectors or 1)
+    return built(
+        _node(layer), "finn/mvau", lut=Value(lut, 0.4 * lut, 2 * lut), ff=Value(1.3 * lut, 0.5 * lut, 3 * lut),
+        bram18=Value(bram, 0.5 * bram, 2 * bram), latency_cycles=cycles, ii_cycles=cycles,
+    )  # fmt: skip
+
+
+def _unknown(layer: Layer, setting: Setting) -> LayerCost:
+    """A layer of its author's: a word an element, and nothing known of its logic."""
+    lanes, words = _lanes(layer, setting)
+    bits = lanes * (layer.in_bits or 16)
+    return built(
+        _node(layer), f"unknown/{layer.type}", lut=Value(2 * bits, 0, 20 * bits), ff=Value(bits, 0, 20 * bits),
+        latency_cycles=words, ii_cycles=words, outside=True,
+    )  # fmt: skip
+
+
+# --- what lies between -----------------------------------------------------------------------------
+
+
+def _result_bits(layer: Layer) -> int:
+    bits = layer.out_bits or layer.acc_bits or layer.in_bits or 16
+    return bits * (layer.out_ch or layer.n_out or layer.in_ch or layer.n_in or 1)
+
+
+def _between(row: Row, style: Style) -> list[LayerCost]:
+    """Registers, FIFOs, or the shell, as the style has them."""
+    node = Node("top", "(top)", (), "", None)
+    setting = _setting(row.layers[0], row)
+    first = row.layers[0]
+    inputs = (first.n_in or (first.in_h or 1) * (first.in_w or 1) * (first.in_ch or 1)) * (
+        first.in_bits or 16
+    )
+    if style is Style.PIPELINE:
+        matrices = sum(1 for layer in row.layers if layer.type == "dense")
+        return [built(node, "top/pipeline", ff=staged(Value(inputs, 0, 2 * inputs), "ff", setting),
+                      latency_cycles=max(0, matrices - 1))]  # fmt: skip
+    if style is Style.STREAM:
+        lut = ff = bram = 0.0
+        for layer in row.layers[:-1]:
+            depth = (layer.out_h or layer.in_h or 1) * (layer.out_w or layer.in_w or 1)
+            bits = _result_bits(layer)
+            lut += dataflow.fifo_lut(depth, bits)
+            ff += dataflow.fifo_ff(depth, bits)
+            bram += dataflow.fifo_bram18(depth, bits)
+        fit = fits()["fifo/srl/lut"]
+        return [built(node, "top/stream", lut=staged(Value(lut, lut * fit.lo, lut * fit.hi), "lut", setting),
+                      ff=staged(judged("fifo/ff", ff=ff), "ff", setting),
+                      bram18=staged(judged("fifo/bram18", bram18=bram), "bram18", setting, shared=True))]  # fmt: skip
+    if style is Style.DATAFLOW:
+        words = sum((x.out_h or 1) * (x.out_w or 1) * _result_bits(x) for x in row.layers[:-1])
+        return [built(node, "top/dataflow", ff=staged(judged("registers/ff", bits=words), "ff", setting))]
+    return []
+
+
+def _schedule(layers: list[LayerCost], style: Style, row: Row) -> tuple[int, int]:
+    """(latency, II) in cycles."""
+    ii = max(c.ii_cycles for c in layers)
+    if style is Style.STREAM:
+        slowest = max(layers, key=lambda c: c.latency_cycles)
+        return slowest.latency_cycles + sum(c.fill_cycles for c in layers if c is not slowest), ii
+    return sum(c.latency_cycles for c in layers), ii

@@ -17,7 +17,7 @@ import numpy as np
 from hwq.cost.fits import fits
 from hwq.cost.laws import conv, dataflow, pool
 from hwq.cost.laws.product import Product, product
-from hwq.cost.laws.setting import Setting, banded, built, dsp_blocks, judged, staged
+from hwq.cost.laws.setting import VIVADO_UNCERTAINTY, Setting, banded, built, dsp_blocks, judged, staged
 from hwq.cost.laws.weights import WeightStatistics, csd_digits
 from hwq.cost.model import ZERO, LayerCost, Stage, Value
 from hwq.ir import Node
@@ -25,9 +25,12 @@ from hwq.ir import Node
 Count = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 Bits = Annotated[int, msgspec.Meta(ge=1, le=128)]
-_MAX_EXPECTED_BITS = 16
-_UNCERTAINTY = {"hls4ml/Vivado": 0.125}
-"""Share of the period that the flow's tool holds back by default; `Setting` has that of Vitis."""
+_MAX_EXPECTED_BITS = 10
+"""Weights of unknown values use so many of their bits: 16-bit ones with 6 before the point are below one half."""
+_MAX_THRESHOLD_BITS = 8
+_STANDARD_BITS = 16
+_GUESSED_LANES = 4
+_UNCERTAINTY = {"hls4ml/Vivado": VIVADO_UNCERTAINTY}
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -38,6 +41,7 @@ class Weights(msgspec.Struct, frozen=True):
     u2: int | None = None
     u3: int | None = None
     csd: int | None = None
+    csd_ge3: int | None = None
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -131,17 +135,54 @@ class RowEstimate:
 def estimate_row(row: Row) -> RowEstimate:
     """Resources and cycles of a row, without its results.
 
-    Bands are the laws' own, widened to what designs of the same path showed when their source was held out.
+    Bands are those of designs of the same path, source by source; where there are none, wide ones by judgement.
     """
-    layers = [_layer(layer, row, _setting(layer, row)) for layer in row.layers]
+    row = msgspec.structs.replace(row, layers=_with_channels(row.layers))
+    layers = [_layer(layer, _setting(layer, row)) for layer in row.layers]
     style = _style(row)
     layers += _between(row, style)
     values = {name: sum((getattr(c, name) for c in layers), ZERO) for name in TARGETS[:4]}
-    latency, ii = _schedule(layers, style, row)
+    latency, ii = _schedule(layers, style)
     values |= {"lat_max": Value.exact(latency), "ii_max": Value.exact(ii)}
-    heaviest = max(layers, key=lambda c: c.lut.value)
-    known = style.value + "/" + (heaviest.path if row.level == "layer" else _strategy(row))
-    return RowEstimate(row, known, False, values)
+    path = f"{style.value}/{layers[0].path if row.level == 'layer' else _strategy(row)}"
+    outside = row.template != "upstream" or any(c.outside_calibration and _foreign(c) for c in layers)
+    outside = outside or not any(f"design/{path}/{t}" in fits() for t in TARGETS)
+    return RowEstimate(
+        row, path, outside, {t: _with_band(v, path, t, outside=outside) for t, v in values.items()}
+    )
+
+
+def _foreign(cost: LayerCost) -> bool:
+    """Kinds of layers of which no design is calibrated."""
+    return cost.path.startswith(("unknown", "gru", "conv/parallel"))
+
+
+def _with_band(value: Value, path: str, target: str, *, outside: bool) -> Value:
+    fit = fits().get(f"design/{path}/{target}")
+    cycles = target in TARGETS[4:]
+    if outside or fit is None:
+        fit = fits()["design/outside"]
+        lo, hi = (0.5, 2.0) if cycles else (fit.lo, fit.hi)
+    else:
+        lo, hi = fit.lo, fit.hi
+    return Value(value.value, math.floor(value.value * lo), math.ceil(value.value * hi))
+
+
+def _with_channels(layers: list[Layer]) -> list[Layer]:
+    """Activations of images that do not say their channels get those of what they read."""
+    channels: int | None = None
+    found = []
+    for given in layers:
+        layer = given
+        if (
+            layer.out_ch is None
+            and layer.in_ch is None
+            and layer.type in ("activation", "batchnorm", "softmax")
+        ):
+            layer = msgspec.structs.replace(layer, out_ch=channels)
+        channels = layer.out_ch or (channels if layer.type in ("pad", "resize") else layer.n_out)
+        found.append(layer)
+    return found
 
 
 def _style(row: Row) -> Style:
@@ -185,7 +226,7 @@ def _setting(layer: Layer, row: Row) -> Setting:
 # --- layers ---------------------------------------------------------------------------------------
 
 
-def _layer(layer: Layer, row: Row, setting: Setting) -> LayerCost:
+def _layer(layer: Layer, setting: Setting) -> LayerCost:
     kind = layer.type
     if kind == "dense":
         return _dense(layer, setting)
@@ -226,6 +267,7 @@ def _weights(layer: Layer, n_in: int, n_out: int) -> WeightStatistics:
         appears = -np.expm1(n_out * nz / n * np.log1p(-1 / len(levels))) if len(levels) > 1 else np.ones(1)
         digits = csd_digits(levels)
         u2, u3 = (min(nz, round(n_in * float(appears) * int((digits >= d).sum()))) for d in (2, 3))
+        u3 = u3 if w.csd_ge3 is None else min(u3, w.csd_ge3)
     csd = w.csd if w.csd is not None else 3 * nz
     return WeightStatistics(n_in, n_out, bits, nz, u2, u3, max(0, csd - n_out))
 
@@ -241,8 +283,8 @@ def _dense(layer: Layer, setting: Setting) -> LayerCost:
     cycles, ii, fill = core.latency_cycles, core.ii_cycles, 0
     if setting.stream:
         extra = staged(judged("stream/control/lut", layers=1), "lut", setting)
-        cycles += 1 + ii
-        ii, fill = cycles, 1 + core.latency_cycles
+        cycles += 1
+        ii, fill = cycles, cycles
     return built(
         _node(layer), f"dense/{core.path.split()[0]}", lut=core.lut + extra, ff=core.ff, dsp=core.dsp,
         bram18=core.bram18, latency_cycles=cycles, ii_cycles=ii, fill_cycles=fill, outside=core.outside,
@@ -260,7 +302,7 @@ def _conv(layer: Layer, setting: Setting) -> LayerCost:
     depthwise = layer.type.startswith("depthwise")
     height, width, out, taps = _sizes(layer)
     channels, filters = layer.in_ch or 1, layer.out_ch or layer.in_ch or 1
-    in_bits, acc_bits = layer.in_bits or 16, layer.acc_bits or 16
+    in_bits = layer.in_bits or 16
     n_in = taps * (1 if depthwise else channels)
     core = _core(layer, n_in, filters, replace(setting, resource=setting.resource and not depthwise))
     shared = setting.resource and setting.reuse > 1 and not depthwise
@@ -273,24 +315,21 @@ def _conv(layer: Layer, setting: Setting) -> LayerCost:
             if shared
             else pixels * core.ii_cycles + core.latency_cycles + 4
         )
+        shifts = ((layer.kh or 1) - 1) * channels
+        window = taps * channels * in_bits
+        lines = shifts * 32 * math.ceil(width / 32)
         if shared:
-            features = conv.stream_resource_lut_features(
-                n_in, n_in * filters, setting.reuse, in_bits, acc_bits
-            )
-            lut = staged(
-                banded(fits()["conv/stream/resource/lut"], features, outside=False),
-                "lut",
-                setting,
-                shared=True,
-            )
+            lut = _shared_lut(core, n_in, n_in * filters, layer, setting)
+            features = {
+                "one": 1.0, "window_bits": float(window), "shift_registers": float(shifts),
+                "multipliers": n_in * filters / setting.reuse,
+                "multiplier_bits": n_in * filters / setting.reuse * in_bits,
+            }  # fmt: skip
+            ff = staged(fits()["conv/stream/resource/ff"].value(features), "ff", setting, shared=True)
         else:
             lut += staged(judged("stream/control/lut", layers=1), "lut", setting)
-        count = ((layer.kh or 1) - 1) * channels
-        lut += staged(
-            judged("line_buffer/lut", shift_registers=count * 32 * math.ceil(width / 32)), "lut", setting
-        )
-        window = taps * channels * in_bits
-        ff += staged(judged("window/ff", bits=window), "ff", setting)
+            ff += staged(judged("window/ff", bits=window), "ff", setting)
+        lut += staged(judged("line_buffer/lut", shift_registers=lines), "lut", setting)
         ii = cycles
         rows = ((layer.kh or 1) - 1) * width + (layer.kw or 1)
         fill = math.ceil(cycles * rows / max(pixels, 1))
@@ -303,12 +342,25 @@ def _conv(layer: Layer, setting: Setting) -> LayerCost:
         )
         ff = ff.scaled(copies, copies, copies)
         core = replace(core, dsp=core.dsp.scaled(copies, copies, copies))
-        ii = positions * core.ii_cycles
+        ii = positions * (core.ii_cycles + (_SHARED_POSITION_CYCLES if shared else 0))
         cycles = ii + core.latency_cycles + 1
+    path = f"conv/{'stream' if setting.stream else 'parallel'}/{core.path.split()[0]}"
     return built(
-        _node(layer), f"conv/{core.path.split()[0]}", lut=lut, ff=ff, dsp=core.dsp, bram18=core.bram18,
-        latency_cycles=cycles, ii_cycles=ii, fill_cycles=fill, outside=not setting.stream or core.outside,
+        _node(layer), path, lut=lut, ff=ff, dsp=core.dsp, bram18=core.bram18, latency_cycles=cycles, ii_cycles=ii,
+        fill_cycles=fill, outside=not setting.stream or core.outside,
     )  # fmt: skip
+
+
+_SHARED_POSITION_CYCLES = 7
+_WIDE_BITS = 32
+
+
+def _shared_lut(core: Product, n_in: int, n: int, layer: Layer, setting: Setting) -> Value:
+    """Of a streaming convolution: the dense core of 16 bits and fewer; at 32 bits reports have no multiplexer."""
+    if (layer.in_bits or 16) < _WIDE_BITS:
+        return core.lut + staged(judged("stream/control/lut", layers=2), "lut", setting)
+    features = {"one": 1.0, "taps": float(n_in), "multipliers": n / setting.reuse}
+    return staged(fits()["conv/stream/resource/wide/lut"].value(features), "lut", setting, shared=True)
 
 
 def _pool(layer: Layer, setting: Setting) -> LayerCost:
@@ -335,8 +387,7 @@ def _lanes(layer: Layer, setting: Setting) -> tuple[int, int]:
     elements = layer.n_in or (layer.out_h or 1) * (layer.out_w or 1) * (layer.out_ch or layer.in_ch or 1)
     if not setting.stream:
         return elements, 1
-    pixels = (layer.out_h or 1) * (layer.out_w or 1)
-    lanes = layer.out_ch or layer.in_ch or max(1, elements // pixels)
+    lanes = min(elements, layer.out_ch or layer.in_ch or _GUESSED_LANES)
     return lanes, max(1, elements // lanes)
 
 
@@ -349,12 +400,20 @@ def _activation(layer: Layer, setting: Setting) -> LayerCost:
     act, in_bits = layer.act or "relu", layer.in_bits or 16
     out_bits = layer.out_bits or in_bits
     table = act in _TABLES
-    kind = "table" if table else "linear" if act == "linear" else "narrow" if out_bits < in_bits else "relu"
+    kind = (
+        "table"
+        if table
+        else "linear"
+        if act in ("linear", "leaky_relu")
+        else "narrow"
+        if out_bits < in_bits
+        else "relu"
+    )
     fit = fits()[f"activation/{kind}/lut"]
     lut = staged(fit.value({"lane_bits": float(lanes * in_bits)}), "lut", setting)
     dsp = ZERO
     if act in ("leaky_relu", "prelu", "thresholded_relu"):
-        blocks = lanes * max(0, dsp_blocks(in_bits, in_bits) - (in_bits <= 18))
+        blocks = 0 if in_bits <= _STANDARD_BITS else 2 * lanes
         dsp = staged(Value(blocks, 0, lanes * dsp_blocks(in_bits, in_bits)), "dsp", setting)
     bram = (
         math.ceil(lanes / 2) * math.ceil((layer.table_bits or 18) * (layer.table_size or 1024) / 18432)
@@ -365,12 +424,16 @@ def _activation(layer: Layer, setting: Setting) -> LayerCost:
     ff = Value.exact(lanes * out_bits * depth)
     if setting.stream:
         lut += staged(judged("activation/stream/lut", layers=1), "lut", setting)
-        ff += Value(2 * lanes * out_bits + 70, lanes * out_bits, 4 * lanes * out_bits + 100)
-    latency = words + (4 if in_bits > 16 else 3) if setting.stream and words > 1 else depth + setting.stream
+        if words > 1:
+            ff += Value(2 * lanes * out_bits + 70, lanes * out_bits, 4 * lanes * out_bits + 100)
+    latency = depth + setting.stream
+    if words > 1:
+        latency = words + (4 if in_bits > _STANDARD_BITS else 3)
     return built(
         _node(layer), f"activation/{kind}", lut=lut, ff=staged(ff, "ff", setting), dsp=dsp,
         bram18=staged(Value(bram, 0, 2 * bram), "bram18", setting),
-        latency_cycles=latency, ii_cycles=latency if setting.stream else 1, fill_cycles=3 if setting.stream else 0,
+        latency_cycles=latency, ii_cycles=latency if setting.stream else 1,
+        fill_cycles=min(latency, 3) if setting.stream else 0,
     )  # fmt: skip
 
 
@@ -435,7 +498,7 @@ def _gru(layer: Layer, setting: Setting) -> LayerCost:
     """Two products a step for three gates, step after step; no design of it is calibrated."""
     state, steps = layer.n_state or layer.n_out or 1, layer.n_seq or 1
     both = 2 if layer.type.startswith("bidir") else 1
-    cores = [_core(replace_weights(layer), n, 3 * state, setting) for n in (layer.n_in or 1, state)]
+    cores = [_core(_both_products(layer), n, 3 * state, setting) for n in (layer.n_in or 1, state)]
     step = sum(c.latency_cycles for c in cores) + 6
     tables = both * 2 * math.ceil(state / 2)
     return built(
@@ -448,12 +511,12 @@ def _gru(layer: Layer, setting: Setting) -> LayerCost:
     )  # fmt: skip
 
 
-def replace_weights(layer: Layer) -> Layer:
+def _both_products(layer: Layer) -> Layer:
     """Without counts: they are of both products together."""
     return msgspec.structs.replace(layer, w=None)
 
 
-def _distributed(layer: Layer, setting: Setting) -> LayerCost:
+def _distributed(layer: Layer, _setting: Setting) -> LayerCost:
     """da4ml states its cost in LUTs, and the bits of its pipeline registers."""
     cost = layer.da_cost or 0.0
     lut = Value(cost, 0.35 * cost, 1.1 * cost)
@@ -461,7 +524,7 @@ def _distributed(layer: Layer, setting: Setting) -> LayerCost:
     return built(_node(layer), "distributed", lut=lut, ff=Value(bits, 0, bits), outside=False)
 
 
-def _mvau(layer: Layer, setting: Setting) -> LayerCost:
+def _mvau(layer: Layer, _setting: Setting) -> LayerCost:
     """FINN's matrix-vector unit by its published formulas, accumulators at their data type's bound."""
     mw, mh, pe, simd = layer.mw or 1, layer.mh or 1, layer.pe or 1, layer.simd or 1
     w, a, b = layer.w_bits or 1, layer.in_bits or 1, layer.out_bits or 1
@@ -469,7 +532,7 @@ def _mvau(layer: Layer, setting: Setting) -> LayerCost:
     products = simd * (2 * math.ceil((w + a) / 6) - 1) * (w + a)
     tree = (w + a) * (2 * simd - 1)
     acc = math.ceil(math.log2(mw) + w + a - 1) + 1
-    compare = (2**b - 1) * acc * (1 + math.ceil(steps / 64))
+    compare = (2**b - 1 if b <= _MAX_THRESHOLD_BITS else 0) * acc * (1 + math.ceil(steps / 64))
     lut = 300 + 1.1 * pe * (products + tree + acc + compare)
     width = simd * w * pe
     bram = 0 if memory <= 128 else math.ceil(memory / 512) * math.ceil(width / 36)
@@ -493,9 +556,12 @@ def _unknown(layer: Layer, setting: Setting) -> LayerCost:
 # --- what lies between -----------------------------------------------------------------------------
 
 
+def _result_lanes(layer: Layer) -> int:
+    return layer.out_ch or layer.n_out or layer.in_ch or layer.n_in or 1
+
+
 def _result_bits(layer: Layer) -> int:
-    bits = layer.out_bits or layer.acc_bits or layer.in_bits or 16
-    return bits * (layer.out_ch or layer.n_out or layer.in_ch or layer.n_in or 1)
+    return (layer.out_bits or layer.acc_bits or layer.in_bits or 16) * _result_lanes(layer)
 
 
 def _between(row: Row, style: Style) -> list[LayerCost]:
@@ -508,16 +574,21 @@ def _between(row: Row, style: Style) -> list[LayerCost]:
     )
     if style is Style.PIPELINE:
         matrices = sum(1 for layer in row.layers if layer.type == "dense")
+        if setting.resource and setting.reuse > 1:
+            inputs = 0
+        if matrices > 1:
+            inputs += sum((x.n_out or 0) * (x.acc_bits or 16) for x in row.layers if x.type == "dense")
         return [built(node, "top/pipeline", ff=staged(Value(inputs, 0, 2 * inputs), "ff", setting),
-                      latency_cycles=max(0, matrices - 1))]  # fmt: skip
+                      latency_cycles=matrices if matrices > 1 else 0)]  # fmt: skip
     if style is Style.STREAM:
         lut = ff = bram = 0.0
         for layer in row.layers[:-1]:
             depth = (layer.out_h or layer.in_h or 1) * (layer.out_w or layer.in_w or 1)
-            bits = _result_bits(layer)
-            lut += dataflow.fifo_lut(depth, bits)
-            ff += dataflow.fifo_ff(depth, bits)
-            bram += dataflow.fifo_bram18(depth, bits)
+            lanes = _result_lanes(layer) if "Vivado" in row.flow else 1  # which takes a pixel apart
+            bits = _result_bits(layer) // lanes
+            lut += lanes * dataflow.fifo_lut(depth, bits)
+            ff += lanes * dataflow.fifo_ff(depth, bits)
+            bram += lanes * dataflow.fifo_bram18(depth, bits)
         fit = fits()["fifo/srl/lut"]
         return [built(node, "top/stream", lut=staged(Value(lut, lut * fit.lo, lut * fit.hi), "lut", setting),
                       ff=staged(judged("fifo/ff", ff=ff), "ff", setting),
@@ -528,7 +599,7 @@ def _between(row: Row, style: Style) -> list[LayerCost]:
     return []
 
 
-def _schedule(layers: list[LayerCost], style: Style, row: Row) -> tuple[int, int]:
+def _schedule(layers: list[LayerCost], style: Style) -> tuple[int, int]:
     """(latency, II) in cycles."""
     ii = max(c.ii_cycles for c in layers)
     if style is Style.STREAM:

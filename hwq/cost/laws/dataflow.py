@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from hwq.emit.layers import Windowed
 
 
+_REGISTERS = 2
+"""FIFOs no deeper are registers, in Vivado HLS 2020.1 and Vitis HLS."""
+
+
 class TopStyle(Enum):
     """How hls4ml ties the layers together."""
 
@@ -37,7 +41,7 @@ def fifo_bram18(depth: int, bits: int) -> int:
     >>> fifo_bram18(32, 16), fifo_bram18(1024, 16), fifo_bram18(1025, 9), fifo_bram18(4096, 20)
     (0, 1, 1, 8)
     """
-    if depth * bits <= _SRL_BITS:
+    if depth * bits <= _SRL_BITS or depth <= _REGISTERS:
         return 0
     words = 1 << max(0, (depth - 1).bit_length())
     if bits > 9:

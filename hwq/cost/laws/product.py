@@ -9,7 +9,16 @@ import math
 from dataclasses import dataclass
 
 from hwq.cost.fits import fits
-from hwq.cost.laws.setting import DSP_PRODUCT_BITS, ROM_BITS, Setting, banded, judged, routed, staged
+from hwq.cost.laws.setting import (
+    DSP_PRODUCT_BITS,
+    ROM_BITS,
+    Setting,
+    banded,
+    dsp_blocks,
+    judged,
+    routed,
+    staged,
+)
 from hwq.cost.laws.weights import WeightStatistics
 from hwq.cost.model import ZERO, Value
 
@@ -31,6 +40,11 @@ class Product:
     outside: bool
 
 
+_WIDE_BLOCKS = 4
+_II_FILL = 2
+"""On the one folded design whose weights are known (xc7z020, RF 64): 13 constants a multiplier, II 15."""
+
+
 def block_factor(n: int, reuse: int) -> int:
     """Multipliers that work at the same time."""
     return math.ceil(n / reuse)
@@ -46,15 +60,15 @@ def latency_dsp(w: WeightStatistics, in_bits: int, reuse: int) -> int:
     """
     if in_bits * w.bits < DSP_PRODUCT_BITS:
         return 0
-    return max(0, min(w.u3, block_factor(w.n, reuse) - (w.n - w.nz) // reuse))
+    return max(0, min(w.u3, block_factor(w.n, reuse) - (w.n - w.nz) // reuse)) * dsp_blocks(in_bits, w.bits)
 
 
 def latency_ii(w: WeightStatistics, reuse: int) -> int:
-    """Law L2: the multipliers left by the allocation limit, plus 3 to 6; never more than asked for."""
+    """Law L2: constants a multiplier, and the cycles that fill it; never more than asked for."""
     if reuse == 1:
         return 1
     limit = max(1, block_factor(w.n, reuse) - (w.n - w.nz) // reuse)
-    return min(reuse, math.ceil(w.u3 / limit) + 4)
+    return min(reuse, math.ceil(w.u3 / limit) + _II_FILL)
 
 
 def latency_lut_features(
@@ -86,18 +100,23 @@ def tree_bits(w: WeightStatistics, in_bits: int, acc_bits: int) -> float:
     return bits * w.n_out
 
 
+def terms(w: WeightStatistics, *, dsp: bool) -> int:
+    """Summands of all outputs: products of DSP blocks, or the digits of constants."""
+    return w.nz if dsp else max(w.nz, w.csd_adders + w.n_out)
+
+
 def live_bits(w: WeightStatistics, acc_bits: int, cycles: int, setting: Setting, *, dsp: bool) -> float:
     """Bits that cross the cuts between pipeline stages: the sums that are left at each."""
-    bits, floor = 0.0, float(w.n_out)
+    bits, floor, first = 0.0, float(w.n_out), terms(w, dsp=dsp)
     for cut in range(1, cycles + 1):
         levels = max(0.0, cut * setting.usable_ns - (setting.t_mul_ns if dsp else 0.0)) / setting.t_add_ns
-        bits += max(floor, w.nz * 2.0 ** -min(levels, 60.0)) * acc_bits
+        bits += max(floor, first * 2.0 ** -min(levels, 60.0)) * acc_bits
     return bits
 
 
 def latency_delay_ns(w: WeightStatistics, setting: Setting, *, dsp: bool) -> float:
-    """A multiplication, if there is one in a DSP, and the levels of the adder tree (law L8)."""
-    levels = math.log2(max(1.0, w.nz / w.n_out))
+    """A multiplication in a DSP, else the digits of the constants; and the levels of the adder tree (law L8)."""
+    levels = math.log2(max(1.0, terms(w, dsp=dsp) / w.n_out))
     return (setting.t_mul_ns if dsp else 0.0) + levels * setting.t_add_ns
 
 
@@ -114,9 +133,13 @@ def latency_product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: S
     narrow = fit.coefficients["adder_bits"] * tree_bits(w, in_bits, acc_bits) * fit.lo
     lut = lut.spanning(min(narrow, lut.lo), lut.hi)
     cycles = setting.cycles(latency_delay_ns(w, setting, dsp=dsp > 0))
-    ff = banded(
-        ff_fit, {"live_bits": live_bits(w, acc_bits, cycles, setting, dsp=dsp > 0)}, outside=outside
-    ).spanning(0, w.n_out * acc_bits)
+    bits = {"live_bits": live_bits(w, acc_bits, cycles, setting, dsp=dsp > 0)}
+    ff = (
+        banded(ff_fit, bits, outside=outside)
+        if setting.reuse == 1
+        else judged("dense/latency/reuse_ff", **bits)
+    )
+    ff = ff.spanning(0, w.n_out * acc_bits)
     ii = latency_ii(w, setting.reuse)
     return Product(
         path="latency",
@@ -210,8 +233,9 @@ def weight_bram18(n_in: int, n_out: int, reuse: int, w_bits: int) -> int:
 
 
 def resource_dsp(w: WeightStatistics, in_bits: int, reuse: int) -> int:
-    """Law L5: one a multiplier, if products are wide enough."""
-    return block_factor(w.n, reuse) if in_bits * w.bits >= DSP_PRODUCT_BITS else 0
+    """Law L5: one a multiplier, if products are wide enough; of two 32-bit numbers four, and two fewer in all."""
+    blocks = dsp_blocks(in_bits, w.bits)
+    return block_factor(w.n, reuse) * blocks - (2 if blocks == _WIDE_BLOCKS else 0)
 
 
 def resource_fit_name(n_in: int, reuse: int) -> str:

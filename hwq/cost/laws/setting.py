@@ -11,6 +11,8 @@ from hwq.ir import Node
 
 CLOCK_UNCERTAINTY = 0.27
 """Share of the period that hls4ml's Vitis backend holds back (its default)."""
+VIVADO_UNCERTAINTY = 0.125
+"""What Vivado HLS holds back by default."""
 DSP_PRODUCT_BITS = 76
 """Products of fewer bits (input bits x weight bits) go to LUTs: 72 does, 80 does not (law L1, width rule)."""
 ROM_BITS = 1024

@@ -1,0 +1,163 @@
+"""`hwq cost evaluate`: estimates of given designs beside what their tools reported, source by source.
+
+Medians are of a source's rows, then averaged over the sources: rows are never pooled, because one source may hold
+most of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import msgspec
+
+from hwq.cost.fits import using
+from hwq.cost.model import Value
+from hwq.cost.rows import TARGETS, Row, RowEstimate, estimate_row
+from hwq.errors import InputError
+
+_MAX_BYTES = 1 << 28
+_CLOSE = (0.1, 0.2, 0.5)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one target at one stage, over the rows for which it is known.
+
+    Attributes:
+        medians: Median absolute percentage error of each source, as a fraction.
+        macro: Their mean.
+        within: Share of the rows within 10, 20 and 50 %.
+        within_one: Share of the rows that are exact or off by one.
+        coverage: Share of the rows inside their band.
+        width: Median upper end of the bands over their lower end, where that is not 0.
+    """
+
+    stage: str
+    group: str
+    target: str
+    rows: int
+    medians: dict[str, float]
+    macro: float
+    within: tuple[float, float, float]
+    within_one: float
+    coverage: float
+    width: float
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows of a JSON file: a list of designs with their layers.
+
+    Raises:
+        InputError: It cannot be read, or a row is not as it should be; names the row.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"{path} is larger than {_MAX_BYTES >> 20} MiB")
+        found = msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw])
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no JSON list of designs: {error}") from error
+    return [_row(path, i, raw) for i, raw in enumerate(found)]
+
+
+def _row(path: Path, index: int, raw: msgspec.Raw) -> Row:
+    try:
+        return msgspec.convert(msgspec.json.decode(raw), Row, strict=False)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: row {index}: {error}") from error
+
+
+def evaluate(rows: Iterable[Row]) -> list[RowEstimate]:
+    """An estimate of every row."""
+    return [estimate_row(row) for row in rows]
+
+
+def held_out() -> list[RowEstimate]:
+    """Estimates of the measured designs that hwq ships, each from fits without its source."""
+    from hwq.cost.calibrate import calibrate, designs, leaving_out
+
+    rows = designs()
+    found = []
+    for source in sorted({row.source for row in rows}):
+        with leaving_out(source):
+            fitted = calibrate()
+        with using(fitted):
+            found += evaluate(row for row in rows if row.source == source)
+    return found
+
+
+def to_json(estimates: Iterable[RowEstimate]) -> dict[str, Any]:
+    """For machines: by row, the values with their bands."""
+    return {
+        "rows": [
+            {
+                "id": e.row.id,
+                "stage": e.row.stage,
+                "path": e.path,
+                "outside_calibration": e.outside,
+                **{t: _band(e.values[t]) for t in TARGETS},
+            }
+            for e in estimates
+        ]
+    }
+
+
+def _band(value: Value) -> dict[str, float]:
+    return {k: round(float(getattr(value, k)), 2) for k in ("value", "lo", "hi")}
+
+
+def error(value: float, real: float) -> float:
+    """Absolute error relative to the real number; of 0, 0 if the value rounds to it and 1 otherwise.
+
+    >>> error(11, 10), error(0.2, 0), error(3, 0)
+    (0.1, 0.0, 1.0)
+    """
+    return abs(value - real) / real if real else float(round(value) != 0)
+
+
+def scores(estimates: Sequence[RowEstimate]) -> list[Score]:
+    """By stage, group and target; parts of layers are in none. Groups are hls4ml's own templates, and all others."""
+    known = [e for e in estimates if e.row.unit_kind != "inner"]
+    key = _group
+    found = []
+    for (stage, group), members in groupby(sorted(known, key=key), key=key):
+        chosen = list(members)
+        for target in TARGETS:
+            rows = [e for e in chosen if getattr(e.row, target) is not None]
+            if rows:
+                found.append(_score(stage, group, target, rows))
+    return found
+
+
+def _group(e: RowEstimate) -> tuple[str, str]:
+    own = "hls4ml's templates" if e.row.template == "upstream" else "other templates"
+    return e.row.stage, own if e.row.flow.startswith("hls4ml") or not e.row.flow else e.row.flow
+
+
+def _score(stage: str, group: str, target: str, rows: Sequence[RowEstimate]) -> Score:
+    pairs = [(e, e.values[target], float(getattr(e.row, target))) for e in rows]
+    errors = [error(v.value, real) for _, v, real in pairs]
+    by_source: dict[str, list[float]] = {}
+    for (e, _, _), err in zip(pairs, errors, strict=True):
+        by_source.setdefault(e.row.source, []).append(err)
+    medians = {source: median(found) for source, found in sorted(by_source.items())}
+    widths = [v.hi / v.lo for _, v, _ in pairs if v.lo > 0]
+    ten, twenty, fifty = (sum(err <= limit for err in errors) / len(errors) for limit in _CLOSE)
+    return Score(
+        stage,
+        group,
+        target,
+        len(rows),
+        medians,
+        fmean(medians.values()),
+        (ten, twenty, fifty),
+        sum(abs(round(v.value) - real) <= 1 for _, v, real in pairs) / len(pairs),
+        sum(v.lo <= real <= v.hi for _, v, real in pairs) / len(pairs),
+        median(widths) if widths else 1.0,
+    )

@@ -53,6 +53,9 @@ app = typer.Typer(
     "Start with [bold]hwq demo[/]. Exit codes: 0 ok, 1 the thing checked is not so, 2 bad input, 3 a tool is missing.",
 )
 
+cost_app = typer.Typer(no_args_is_help=True, help="How good the estimates are, and what they are fitted to.")
+app.add_typer(cost_app, name="cost")
+
 Model = Annotated[Path, typer.Argument(help="A QONNX file (.onnx) or a lowered graph (.hwq).")]
 InputType = Annotated[
     str | None,
@@ -545,6 +548,58 @@ def synth(
         _print_json(record)
     else:
         _show(*display.synth_tables(record), quiet=quiet)
+
+
+@cost_app.command("evaluate")
+def cost_evaluate(
+    rows: Annotated[
+        Path | None,
+        typer.Argument(
+            help="JSON list of designs with their layers and what a tool reported; by default those that hwq "
+            "ships, each estimated without its own source."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Estimate designs from their layer lists and hold them to what the tools reported, source by source."""
+    from hwq import display
+    from hwq.cost import evaluate
+
+    estimates = evaluate.evaluate(evaluate.read_rows(rows)) if rows else evaluate.held_out()
+    if as_json:
+        _print_json(evaluate.to_json(estimates))
+    else:
+        _show(*display.score_tables(evaluate.scores(estimates), estimates), quiet=quiet)
+
+
+@cost_app.command("calibrate")
+def cost_calibrate(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only say whether fits.json is what the points give; exit 1 if not."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here; by default hwq's own fits.json.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fit the laws to the measured points, with cross-validation by source, and write fits.json."""
+    from hwq import display
+    from hwq.cost import calibrate
+    from hwq.cost.fits import FITS_FILE
+    from hwq.files import write_atomic
+
+    content = calibrate.encoded()
+    if check and FITS_FILE.read_bytes() != content:
+        raise CheckFailed("fits.json is not what the points give: run hwq cost calibrate")
+    if not check:
+        write_atomic(output or FITS_FILE, content)
+    if as_json:
+        _print_json(json.loads(content))
+    else:
+        _show(display.fit_table(json.loads(content)), quiet=quiet)
 
 
 def _version() -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -11,6 +12,10 @@ from rich.table import Table
 from hwq.boards import Board
 from hwq.doctor import Finding
 from hwq.results import Verification
+
+if TYPE_CHECKING:
+    from hwq.cost.evaluate import Score
+    from hwq.cost.rows import RowEstimate
 
 _STYLE: dict[str, Any] = {
     "title_justify": "left",
@@ -215,5 +220,52 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
             tool,
             row["stage"],
             inside,
+        )
+    return table
+
+
+def score_tables(scores: Sequence[Score], estimates: Sequence[RowEstimate]) -> list[Any]:
+    """Errors and bands by stage and target, and which designs are outside the calibrated paths."""
+    tables: list[Any] = []
+    for (stage, group), rows in groupby(scores, key=lambda s: (s.stage, s.group)):
+        table = Table(title=f"{stage}, {group}", **_STYLE)
+        for name in (
+            "target",
+            "rows",
+            "mean of sources",
+            "in 10 %",
+            "20 %",
+            "50 %",
+            "+-1",
+            "in band",
+            "width",
+        ):
+            table.add_column(name, justify="left" if name == "target" else "right")
+        table.add_column("median by source")
+        for s in rows:
+            shares = [f"{100 * x:.0f} %" for x in (*s.within, s.within_one, s.coverage)]
+            sources = ", ".join(f"{name.rpartition('/')[2]} {100 * x:.0f}" for name, x in s.medians.items())
+            table.add_row(
+                s.target, f"{s.rows:,}", f"{100 * s.macro:.1f} %", *shares, f"{s.width:.2f}x", sources
+            )
+        tables.append(table)
+    flagged = sorted({e.path for e in estimates if e.outside})
+    share = sum(e.outside for e in estimates) / max(len(estimates), 1)
+    tables.append(f"outside the calibrated paths: {100 * share:.0f} % of {len(estimates):,} designs")
+    return tables + [f"  {path}" for path in flagged]
+
+
+def fit_table(fits: Mapping[str, Any]) -> Table:
+    """Every fit with its points, its error and its band."""
+    table = Table(title="laws and bands", **_STYLE)
+    for name in ("fit", "points", "sources", "error", "band", "covers"):
+        table.add_column(name, justify="left" if name == "fit" else "right")
+    for name, fit in fits.items():
+        errors = fit["median_ape"].values()
+        mean = f"{100 * sum(errors) / len(errors):.1f} %" if errors else ""
+        covers = "" if fit["coverage"] is None else f"{100 * fit['coverage']:.0f} %"
+        points = f"{fit['points']:,}" if fit["points"] else "structural"
+        table.add_row(
+            name, points, str(len(fit["sources"]) or ""), mean, f"{fit['lo']:.2f}-{fit['hi']:.2f}", covers
         )
     return table

@@ -1,4 +1,4 @@
-"""Make ``fits.json`` from ``points/*.csv``: ``python -m hwq.cost.calibrate [--check]``.
+"""Make ``fits.json`` from ``points/``: ``hwq cost calibrate``.
 
 Each law is fitted with coefficients that are not negative, to relative errors, every source with the
 same weight. Errors and bands are held out: a source is predicted from the others; where there is one
@@ -9,7 +9,6 @@ medians; rows are never pooled.
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +20,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hwq.cost.fits import FITS_FILE, Basis, Fit, fits, using
+from hwq.cost.fits import Basis, Fit, fits, using
 from hwq.cost.judgements import JUDGEMENTS
 from hwq.cost.laws import conv, pool, product
 from hwq.cost.laws.setting import CLOCK_UNCERTAINTY, VIVADO_UNCERTAINTY, Setting
 from hwq.cost.laws.weights import WeightStatistics
 from hwq.cost.model import Stage
-from hwq.files import write_atomic
 
 POINTS = Path(__file__).with_name("points")
 Row = Mapping[str, str]
@@ -66,6 +64,34 @@ def integer(row: Row, *keys: str) -> tuple[int, ...]:
     return tuple(int(float(row[k])) for k in keys)
 
 
+def non_negative(X: Array, y: Array, weight: Array) -> Array:
+    """Least squares of ``X c / y = 1`` with c >= 0: the best of all sets of active columns (few columns)."""
+    A, b = X * (weight / y)[:, None], weight
+    best, best_error = np.zeros(X.shape[1]), np.inf
+    for size in range(1, X.shape[1] + 1):
+        for active in combinations(range(X.shape[1]), size):
+            c, *_ = np.linalg.lstsq(A[:, active], b, rcond=None)
+            error = float(np.sum((A[:, active] @ c - b) ** 2))
+            if (c >= 0).all() and error < best_error - 1e-12:
+                best, best_error = np.zeros(X.shape[1]), error
+                best[list(active)] = c
+    return best
+
+
+def median_ratio(X: Array, y: Array, _weight: Array) -> Array:
+    """Of one column: relative errors would lean to the smallest ratios where these spread widely."""
+    return np.array([np.median(y / X[:, 0])])
+
+
+def _even(labels: npt.NDArray[np.str_]) -> Array:
+    """Weights that give every label the same say."""
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.asarray(1 / np.sqrt(counts[inverse]), dtype=np.float64)
+
+
+Solve = Callable[[Array, Array, Array], Array]
+
+
 @dataclass(frozen=True)
 class Law:
     """One fit to make.
@@ -78,6 +104,7 @@ class Law:
         source: Citation of the law's form.
         group: What is held out together where there is only one source.
         domain: Columns whose range the law is calibrated for.
+        solve: From features (rows, columns), what was measured, and the rows' weights to coefficients.
     """
 
     name: str
@@ -87,37 +114,22 @@ class Law:
     source: str
     group: Callable[[Row], str]
     domain: tuple[str, ...] = ()
+    solve: Solve = non_negative
 
 
-def non_negative(X: Array, y: Array, weight: Array) -> Array:
-    """Least squares of ``X c / y = 1`` with c >= 0: the best of all sets of active columns (few columns)."""
-    A, b = X * (weight / y)[:, None], weight
-    if X.shape[1] == 1:
-        return np.array([np.median(y / X[:, 0])])
-    best, best_error = np.zeros(X.shape[1]), np.inf
-    for size in range(1, X.shape[1] + 1):
-        for active in combinations(range(X.shape[1]), size):
-            c, *_ = np.linalg.lstsq(A[:, active], b, rcond=None)
-            error = float(np.sum((A[:, active] @ c - b) ** 2))
-            if (c >= 0).all() and error < best_error - 1e-12:
-                best, best_error = np.zeros(X.shape[1]), error
-                best[list(active)] = c
-    return best
-
-
-def _even(labels: npt.NDArray[np.str_]) -> Array:
-    """Weights that give every label the same say."""
-    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.asarray(1 / np.sqrt(counts[inverse]), dtype=np.float64)
-
-
-def held_out(X: Array, y: Array, sources: npt.NDArray[np.str_], groups: npt.NDArray[np.str_]) -> Array:
+def held_out(
+    X: Array,
+    y: Array,
+    sources: npt.NDArray[np.str_],
+    groups: npt.NDArray[np.str_],
+    solve: Solve = non_negative,
+) -> Array:
     """Predictions of each row from a fit without its source (or its group, where there is one source)."""
     labels = sources if len(set(sources)) > 1 else groups
     out = np.empty(len(y))
     for label in np.unique(labels):
         test = labels == label
-        out[test] = X[test] @ non_negative(X[~test], y[~test], _even(sources[~test]))
+        out[test] = X[test] @ solve(X[~test], y[~test], _even(sources[~test]))
     return out
 
 
@@ -139,8 +151,8 @@ def fit_law(law: Law) -> Fit:
     X = np.array([[f[n] for n in names] for f in made], dtype=np.float64)
     y = np.array([law.target(r) for r in law.rows], dtype=np.float64)
     sources = np.array([r["source"] for r in law.rows])
-    predicted = held_out(X, y, sources, np.array([law.group(r) for r in law.rows]))
-    coefficients = non_negative(X, y, _even(sources))
+    predicted = held_out(X, y, sources, np.array([law.group(r) for r in law.rows]), law.solve)
+    coefficients = law.solve(X, y, _even(sources))
     alone = len(set(sources)) == 1
     lo, hi = band(y / predicted, sources)
     lo, hi = (lo / _ONE_SOURCE, hi * _ONE_SOURCE) if alone else (lo, hi)
@@ -260,7 +272,8 @@ def laws() -> list[Law]:
     nnet = "csynth; structure of hls4ml's nnet_"
     return [
         Law("dense/latency/lut", latency, _lut, _latency_lut, f"{nnet}dense_latency.h", _size, sizes),
-        Law("dense/latency/ff", piped, _layer_ff, _latency_ff, f"{nnet}dense_latency.h", _size),
+        Law("dense/latency/ff", piped, _layer_ff, _latency_ff, f"{nnet}dense_latency.h", _size,
+            solve=median_ratio),
         *(
             Law(f"dense/resource/lut/{kind}", rows, _lut, _resource_lut, f"{nnet}dense_resource.h",
                 _size, (*sizes, "reuse"))
@@ -431,16 +444,3 @@ def calibrate() -> dict[str, Fit]:
 def encoded() -> bytes:
     """The content of ``fits.json``."""
     return msgspec.json.format(msgspec.json.encode(calibrate()), indent=1) + b"\n"
-
-
-def main() -> int:
-    """Write ``fits.json``, or with ``--check`` compare it with what would be written."""
-    content = encoded()
-    if "--check" in sys.argv[1:]:
-        return int(FITS_FILE.read_bytes() != content)
-    write_atomic(FITS_FILE, content)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -69,6 +69,8 @@ JUDGEMENTS: dict[str, Fit] = {
     ),
     "activation/stream/lut": cited("handshake of a streaming activation", 0.5, 2.0, 7, layers=125.0),
     "design/outside": structural("band of a design of a kind that was never measured", 0.3, 3.0),
+    "design/outside/dsp": structural("DSP blocks of such a design: the laws count them", 0.8, 1.25),
+    "design/outside/cycles": structural("cycles of such a design: the laws count them", 0.85, 1.25),
     "dense/latency/reuse_ff": cited(
         "registers that a folded design of constants holds beyond those of the pipeline: 2 to 4 times on 65 designs",
         0.4,

@@ -108,7 +108,9 @@ class Row(msgspec.Struct, frozen=True):
     ii_max: Count | None = None
 
 
-TARGETS = ("lut", "ff", "dsp", "bram18", "lat_max", "ii_max")
+RESOURCES = ("lut", "ff", "dsp", "bram18")
+_CYCLES = ("lat_max", "ii_max")
+TARGETS = (*RESOURCES, *_CYCLES)
 
 
 class Style(str, Enum):
@@ -141,7 +143,7 @@ def estimate_row(row: Row) -> RowEstimate:
     layers = [_layer(layer, _setting(layer, row)) for layer in row.layers]
     style = _style(row)
     layers += _between(row, style)
-    values = {name: sum((getattr(c, name) for c in layers), ZERO) for name in TARGETS[:4]}
+    values = {name: sum((getattr(c, name) for c in layers), ZERO) for name in RESOURCES}
     latency, ii = _schedule(layers, style)
     values |= {"lat_max": Value.exact(latency), "ii_max": Value.exact(ii)}
     path = f"{style.value}/{layers[0].path if row.level == 'layer' else _strategy(row)}"
@@ -159,13 +161,10 @@ def _foreign(cost: LayerCost) -> bool:
 
 def _with_band(value: Value, path: str, target: str, *, outside: bool) -> Value:
     fit = fits().get(f"design/{path}/{target}")
-    cycles = target in TARGETS[4:]
     if outside or fit is None:
-        fit = fits()["design/outside"]
-        lo, hi = (0.5, 2.0) if cycles else (fit.lo, fit.hi)
-    else:
-        lo, hi = fit.lo, fit.hi
-    return Value(value.value, math.floor(value.value * lo), math.ceil(value.value * hi))
+        suffix = "/cycles" if target in _CYCLES else "/dsp" if target == "dsp" else ""
+        fit = fits()[f"design/outside{suffix}"]
+    return Value(value.value, math.floor(value.value * fit.lo), math.ceil(value.value * fit.hi))
 
 
 def _with_channels(layers: list[Layer]) -> list[Layer]:

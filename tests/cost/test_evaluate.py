@@ -1,0 +1,130 @@
+"""Estimates of other toolchains' designs from their layer lists, and how good they are, source by source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from hwq.cli import app
+from hwq.cost import evaluate
+from hwq.cost.calibrate import designs
+from hwq.cost.fits import fits
+from hwq.cost.rows import TARGETS, Row, estimate_row
+
+TYPES = (
+    "dense", "conv1d", "conv2d", "depthwise_conv1d", "depthwise_conv2d", "pooling1d", "pooling2d", "activation",
+    "softmax", "batchnorm", "pad", "resize", "concat", "merge", "gru", "bidir_gru", "da_graph", "finn_mvau_conv",
+    "finn_mvau_fc", "film", "something_new",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def held_out() -> list[evaluate.Score]:
+    return evaluate.scores(evaluate.held_out())
+
+
+@pytest.mark.parametrize(
+    ("target", "macro"),
+    [("lut", 0.20), ("ff", 0.25), ("dsp", 0.03), ("bram18", 0.05), ("lat_max", 0.05), ("ii_max", 0.03)],
+)
+def test_sources_that_were_left_out_are_estimated(
+    target: str, macro: float, held_out: list[evaluate.Score]
+) -> None:
+    (score,) = [
+        s for s in held_out if (s.stage, s.group, s.target) == ("csynth", "hls4ml's templates", target)
+    ]
+    assert score.macro <= macro
+    assert len(score.medians) == 10
+    assert score.coverage >= 0.72
+
+
+def row(**fields: Any) -> Row:
+    return msgspec.convert({"id": "x", "stage": "csynth", **fields}, Row)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("io", ["io_parallel", "io_stream"])
+@pytest.mark.parametrize("stage", ["csynth", "post_synth", "post_route"])
+def test_a_layer_of_which_nothing_else_is_known(kind: str, io: str, stage: str) -> None:
+    found = estimate_row(row(layers=[{"type": kind}], io=io, stage=stage))
+    assert set(found.values) == set(TARGETS)
+    for value in found.values.values():
+        assert 0 <= value.lo <= value.value <= value.hi
+
+
+def test_only_the_layers_decide() -> None:
+    for design in designs():
+        blind = msgspec.structs.replace(design, **dict.fromkeys(TARGETS))
+        assert estimate_row(blind).values == estimate_row(design).values
+
+
+def test_kinds_that_were_never_measured_say_so() -> None:
+    dense = {"type": "dense", "n_in": 16, "n_out": 8, "in_bits": 8, "w_bits": 4, "acc_bits": 14, "rf": 1}
+    plain = row(layers=[dense | {"strategy": "latency"}], flow="hls4ml/Vivado", design_style="pipeline")
+    assert not estimate_row(plain).outside
+    assert estimate_row(msgspec.structs.replace(plain, template="modified")).outside
+    assert estimate_row(row(layers=[{"type": "film", "n_in": 4}])).outside
+    assert estimate_row(row(layers=[{"type": "gru", "n_in": 4, "n_state": 8, "n_seq": 5}])).outside
+
+
+def test_bands_of_designs_stand_on_their_sources() -> None:
+    bands = {name: fit for name, fit in fits().items() if name.startswith("design/") and fit.points}
+    assert len(bands) > 20
+    assert all(sum(fit.sources.values()) == fit.points for fit in bands.values())
+
+
+def test_json_has_a_line_for_every_row(tmp_path: Path) -> None:
+    source = tmp_path / "rows.json"
+    source.write_text(
+        json.dumps([{"id": "a", "stage": "post_synth", "layers": [{"type": "dense", "n_in": 8, "n_out": 4}]}])
+    )
+    done = CliRunner().invoke(app, ["cost", "evaluate", str(source), "--json"])
+    assert done.exit_code == 0, done.output
+    (found,) = json.loads(done.output)["rows"]
+    assert set(found) == {"id", "stage", "path", "outside_calibration", *TARGETS}
+    assert set(found["lut"]) == {"value", "lo", "hi"}
+
+
+def test_the_shipped_designs_as_a_table() -> None:
+    done = CliRunner().invoke(app, ["cost", "evaluate"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "csynth, hls4ml's templates" in done.output
+    assert "outside the calibrated paths:" in done.output
+
+
+def test_the_fit_file_is_what_the_points_give(tmp_path: Path) -> None:
+    made = tmp_path / "fits.json"
+    done = CliRunner().invoke(app, ["cost", "calibrate", "-o", str(made)], env={"COLUMNS": "160"})
+    assert done.exit_code == 0, done.output
+    assert "dense/latency/lut" in done.output
+    assert json.loads(made.read_bytes()).keys() == fits().keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no JSON list of designs"),
+        ('{"rows": []}', "is no JSON list of designs"),
+        ('[{"id": "a", "stage": "csynth"}]', "row 0: Object missing required field `layers`"),
+        ('[{"id": "a", "stage": "guess", "layers": [{"type": "dense"}]}]', "row 0: Invalid enum value"),
+        ('[{"id": "a", "stage": "csynth", "layers": []}]', "row 0:"),
+        ('[{"id": "a", "stage": "csynth", "layers": [{"type": "dense", "n_in": -3}]}]', "n_in"),
+    ],
+)
+def test_rows_that_cannot_be_used(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    done = CliRunner().invoke(app, ["cost", "evaluate", str(path)])
+    assert done.exit_code == 2
+    assert said in done.output.replace("\n", " ")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["cost", "evaluate", str(tmp_path / "no.json")])
+    assert done.exit_code == 2
+    assert "cannot be read" in done.output

@@ -117,6 +117,6 @@ def generate(graph: Graph, board: str, *, overlay: bool = False, **options: Any)
 
 def estimate(graph: Graph, board: str, **options: Any) -> Estimate:
     """Resources, latency and throughput with error bands; options as of `generate`."""
-    from hwq import cost
+    from hwq import estimation
 
-    return cost.estimate(graph, _configure(graph, board, options))
+    return estimation.estimate(graph, _configure(graph, board, options))

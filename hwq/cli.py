@@ -468,12 +468,15 @@ def estimate(
     fit: FitName = "value",
     backend: BackendName = "vitis",
     stage: Annotated[str | None, typer.Option(help="csynth, post_synth or post_route.")] = None,
+    compare_boards: Annotated[
+        bool, typer.Option("--compare-boards", help="Rank all boards instead; exit 1 if it fits none.")
+    ] = False,
     input_type: InputType = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Resources, latency and throughput on a board, with error bands; exit 1 if it does not fit."""
-    from hwq import cost, runs
+    from hwq import cost, estimation, runs
     from hwq.cost import render
     from hwq.display import folding_parts
     from hwq.frontends import load
@@ -490,12 +493,11 @@ def estimate(
         "backend": backend,
         "stage": stage,
     }
+    if compare_boards:
+        _compare_boards(graph, options, quiet=quiet, as_json=as_json)
+        return
     config = _hardware(graph, board, options)
-    result = (
-        cost.estimate(graph, config, _choice(cost.Stage, stage, "--stage"))
-        if stage
-        else cost.estimate(graph, config)
-    )
+    result = estimation.estimate(graph, config, _choice(cost.Stage, stage, "--stage") if stage else None)
     content = result.to_json() | ({"folding": dict(config.folding)} if config.folding else {})
     if folder := runs.run_folder(model):
         runs.write_record(folder / "estimate.json", {"hwq": _version(), **content})
@@ -507,6 +509,30 @@ def estimate(
         raise CheckFailed(
             f"the design does not fit {board}: {result.to_json()['bottleneck']}; {result.to_json()['cure']}"
         )
+
+
+def _compare_boards(graph: Any, options: Mapping[str, Any], *, quiet: bool, as_json: bool) -> None:
+    from rich.progress import track
+
+    from hwq import board_ranking, boards, cost
+    from hwq.display import ranking_table
+
+    stage = options["stage"]
+    known = track(
+        boards.names(), "boards", console=Console(stderr=True), transient=True, disable=quiet or as_json
+    )
+    ranked = board_ranking.rank(
+        graph,
+        (boards.load(name) for name in known),
+        lambda g, board: _hardware(g, board.name, options),
+        _choice(cost.Stage, stage, "--stage") if stage else cost.Stage.POST_SYNTH,
+    )
+    if as_json:
+        _print_json([r.to_json() for r in ranked])
+    else:
+        _show(ranking_table(ranked), quiet=quiet)
+    if not any(r.fits != "no" for r in ranked):
+        raise CheckFailed("the design fits none of the boards: fold it (--reuse auto), or use --io stream")
 
 
 @app.command()

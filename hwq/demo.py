@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from hwq import __version__, boards, cost, runs, sim, stages
+from hwq import __version__, boards, cost, estimation, runs, sim, stages
 from hwq import train as training
 from hwq.chain import verify
 from hwq.errors import ToolMissing
@@ -121,7 +121,7 @@ def run_demo(
     _record_csim(out, records, result)
     with _step(console, "estimate", "resources and speed") as note:
         estimate = cost.estimate(graph, configs[Io.PARALLEL]).to_json()
-        both = [estimate, cost.estimate(graph, configs[Io.STREAM]).to_json()]
+        both = [estimate, estimation.estimate(graph, configs[Io.STREAM]).to_json()]
         both.sort(key=lambda e: bool(e["fits"] != "yes"))  # the headline is of a design that fits
         estimate = both[0]
         runs.write_record(out / "estimate.json", {"hwq": __version__, "estimates": both})

@@ -13,7 +13,11 @@ from hwq.boards import Board
 from hwq.doctor import Finding
 from hwq.results import Verification
 
+_NOTHING = 1e9
+"""The share of what a board does not have."""
+
 if TYPE_CHECKING:
+    from hwq.board_ranking import Ranked
     from hwq.cost.evaluate import Score
     from hwq.cost.rows import RowEstimate
 
@@ -159,6 +163,32 @@ def boards_table(known: Sequence[Board]) -> Table:
     return table
 
 
+def ranking_table(ranked: Sequence[Ranked]) -> Table:
+    """Boards from the best to the last; shares are of what the board has."""
+    table = Table(title="boards, best first", **_STYLE)
+    for name in ("board", "part", "fits"):
+        table.add_column(name)
+    for name in ("inferences/s", "latency", "clock", "LUT", "FF", "DSP", "BRAM18"):
+        table.add_column(name, justify="right")
+    for r in ranked:
+        content = r.to_json()
+        if r.estimate is None:
+            table.add_row(r.board.name, r.board.part, f"[red]no[/]: {r.reason}")
+            continue
+        colour = {"yes": "green", "no": "red"}.get(r.fits, "yellow")
+        shares = [content["utilisation"][k]["value"] for k in ("lut", "ff", "dsp", "bram18")]
+        table.add_row(
+            r.board.name,
+            r.board.part,
+            f"[{colour}]{r.fits}[/]",
+            f"{content['inferences_per_second']:,.0f}",
+            f"{content['latency_us']:,.1f} us",
+            f"{content['clock_ns']:g} ns",
+            *(f"{100 * share:,.0f} %" if share < _NOTHING else "none" for share in shares),
+        )
+    return table
+
+
 def board_table(board: Board) -> Table:
     """One board, with the source of each number."""
     table = Table(title=f"{board.title} ({board.part})", **_STYLE)
@@ -241,14 +271,18 @@ def score_tables(scores: Sequence[Score], estimates: Sequence[RowEstimate]) -> l
             "width",
         ):
             table.add_column(name, justify="left" if name == "target" else "right")
-        table.add_column("median by source")
+        medians = Table(title="median error by source", **_STYLE)
+        medians.add_column("source")
+        errors: dict[str, list[str]] = {}
         for s in rows:
             shares = [f"{100 * x:.0f} %" for x in (*s.within, s.within_one, s.coverage)]
-            sources = ", ".join(f"{name.rpartition('/')[2]} {100 * x:.0f}" for name, x in s.medians.items())
-            table.add_row(
-                s.target, f"{s.rows:,}", f"{100 * s.macro:.1f} %", *shares, f"{s.width:.2f}x", sources
-            )
-        tables.append(table)
+            table.add_row(s.target, f"{s.rows:,}", f"{100 * s.macro:.1f} %", *shares, f"{s.width:.2f}x")
+            medians.add_column(s.target, justify="right")
+            for source, error in s.medians.items():
+                errors.setdefault(source, []).append(f"{100 * error:.1f} %")
+        for source, cells in errors.items():
+            medians.add_row(source, *cells)
+        tables += [table, medians]
     flagged = sorted({e.path for e in estimates if e.outside})
     share = sum(e.outside for e in estimates) / max(len(estimates), 1)
     tables.append(f"outside the calibrated paths: {100 * share:.0f} % of {len(estimates):,} designs")

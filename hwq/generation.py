@@ -45,7 +45,7 @@ def write_project(
     force: bool = False,
 ) -> dict[str, Any]:
     """Emit and write one project; returns its record."""
-    expected = {stage.value: cost.estimate(graph, config, stage).to_json() for stage in cost.Stage}
+    expected = {stage.value: cost.estimate(graph, config, stage) for stage in cost.Stage}
     project = emit.generate(graph, config, codes, expected, overlay=overlay)
     project.write(output, force=force)
     record = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hwq.cost.model import Estimate
     from hwq.emit.project import Project
     from hwq.hardware import HardwareConfig
     from hwq.ir import Graph
@@ -16,7 +17,7 @@ def generate(
     graph: Graph,
     config: HardwareConfig,
     golden_codes: Mapping[str, IntArray] | None = None,
-    expected: Mapping[str, Any] | None = None,
+    expected: Mapping[str, Estimate] | None = None,
     *,
     overlay: bool = False,
 ) -> Project:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from hwq.emit.dataflow import analyse
+from hwq.cost.model import Estimate
+from hwq.emit.dataflow import Dataflow, analyse
 from hwq.emit.hls4ml import write_firmware
 from hwq.emit.manifest import NAME, make_manifest
 from hwq.emit.overlay import make_overlay
@@ -22,7 +24,7 @@ def generate(
     graph: Graph,
     config: HardwareConfig,
     golden_codes: Mapping[str, IntArray] | None = None,
-    expected: Mapping[str, Any] | None = None,
+    expected: Mapping[str, Estimate] | None = None,
     *,
     overlay: bool = False,
 ) -> Project:
@@ -32,7 +34,7 @@ def generate(
         graph: What to build.
         config: How, on which board.
         golden_codes: Input integers to put first among the golden rows, int64 (N, *shape) by tensor name.
-        expected: Estimates to keep in the manifest, by stage.
+        expected: Estimates to keep in the manifest, by stage; with the cycles of the dataflow, where there is one.
         overlay: Add what a PYNQ overlay needs.
 
     Raises:
@@ -50,5 +52,16 @@ def generate(
         **project_files(plan, config, firmware, golden, described),
         **golden_files(graph, golden, [(tensor, p.binary) for p, tensor, _ in plan.traced()]),
     }
-    files[NAME] = make_manifest(graph, config, plan, files, expected, dataflow)
+    files[NAME] = make_manifest(graph, config, plan, files, _as_simulated(expected, dataflow), dataflow)
     return Project(files)
+
+
+def _as_simulated(
+    expected: Mapping[str, Estimate] | None, dataflow: Dataflow | None
+) -> dict[str, Any] | None:
+    if expected is None:
+        return None
+    if dataflow is not None:
+        latency, ii = dataflow.run.latency_cycles, dataflow.run.ii_cycles
+        expected = {s: replace(e, latency_cycles=latency, ii_cycles=ii) for s, e in expected.items()}
+    return {stage: e.to_json() for stage, e in expected.items()}

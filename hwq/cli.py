@@ -691,7 +691,10 @@ def doctor(quiet: Quiet = False, as_json: Json = False) -> None:
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="What to measure: sim (the simulator), hls (C++ projects).")
+        str,
+        typer.Argument(
+            help="What to measure: sim (the simulator), hls (C++ projects), cost (the estimates)."
+        ),
     ] = "sim",
     model: Annotated[Path | None, typer.Option(help="A QONNX file; by default networks made here.")] = None,
     only: Annotated[
@@ -704,9 +707,9 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure hwq against its peers, in one run (minutes); writes JSON, Markdown and a plot."""
-    if name not in ("sim", "hls"):
-        raise InputError(f"no benchmark '{name}': there are sim and hls")
-    from hwq.bench import hls
+    if name not in ("sim", "hls", "cost"):
+        raise InputError(f"no benchmark '{name}': there are sim, hls and cost")
+    from hwq.bench import cost, hls
     from hwq.bench.models import SUBJECTS
     from hwq.bench.sim import bench as bench_sim
 
@@ -714,6 +717,8 @@ def bench(
         raise InputError(f"no network '{min(unknown)}': there are {', '.join(SUBJECTS)}")
     if name == "hls":
         result = hls.bench(out, model, only=only or (), quiet=quiet or as_json)
+    elif name == "cost":
+        result = cost.bench(out, model)
     else:
         result = bench_sim(out, model, rows, only=only or (), rounds=rounds, quiet=quiet or as_json)
     if as_json:

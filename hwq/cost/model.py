@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from hwq.cost.energy import Energy, energy
+
 if TYPE_CHECKING:
     from rich.console import Group
 
@@ -179,6 +181,12 @@ class Estimate:
         """With inputs that never wait, at the target clock."""
         return 1e9 / (self.ii_cycles * self.clock_ns)
 
+    @property
+    def energy(self) -> Energy:
+        """With inputs that never wait."""
+        lut = self.total["lut"]
+        return energy(self.board, self.ii_cycles, self.clock_ns, (lut.lo, lut.hi), self.total["dsp"].value)
+
     def to_json(self) -> dict[str, Any]:
         """For machines; counts are whole numbers, utilisations are fractions."""
         return {
@@ -196,6 +204,7 @@ class Estimate:
             "ii_cycles": self.ii_cycles,
             "latency_us": self.latency_us,
             "inferences_per_second": self.inferences_per_second,
+            "energy": self.energy.to_json(),
             "fits": self.fits.value,
             "bottleneck": self.bottleneck,
             "cure": self.cure,

@@ -100,7 +100,7 @@ def verdict_text(estimate: Estimate) -> Text:
     speed = (
         f"{latency} cycles = {estimate.latency_us:.3g} µs latency, an inference every {ii} cycles = "
         f"{number(estimate.inferences_per_second)} per second at {1000 / estimate.clock_ns:g} MHz "
-        f"({estimate.io}, {estimate.strategy})\n"
+        f"({estimate.io}, {estimate.strategy})\n{estimate.energy.text()}\n"
     )
     return Text.assemble(
         speed,

@@ -78,3 +78,14 @@ def test_cycles_of_a_stream_are_those_of_its_dataflow(net: object, tmp_path: Pat
     assert set(expected) == {s.value for s in cost.Stage}
     for estimate in expected.values():
         assert (estimate["latency_cycles"], estimate["ii_cycles"]) == (run.latency_cycles, run.ii_cycles)
+
+
+def test_energy_only_where_power_was_measured() -> None:
+    graph = dense_net()
+    known = cost.estimate(graph, configure(graph, boards.load("pynq-z2"))).energy
+    assert known.board_uj is not None
+    assert 0 < known.board_uj[0] < known.board_uj[1]
+    other = cost.estimate(graph, configure(graph, boards.load("zcu104"))).energy
+    assert other.board_uj is None
+    assert 0 < other.logic_w[0] < other.logic_w[1]
+    assert "board energy unknown" in other.text()

@@ -53,8 +53,8 @@ def energy(board: str, ii_cycles: int, clock_ns: float, luts: tuple[float, float
         luts: Least and most LUTs.
         dsp: DSP blocks.
 
-    >>> energy("pynq-z2", 1000, 10, (0, 0), 0).board_uj
-    (16.0, 17.6)
+    >>> [round(uj, 1) for uj in energy("pynq-z2", 1000, 10, (0, 0), 0).board_uj or ()]
+    [16.0, 17.6]
     """
     seconds = ii_cycles * clock_ns * 1e-9
     known = _BOARD_W.get(board)

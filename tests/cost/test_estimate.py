@@ -40,6 +40,7 @@ SCHEMA = {
     "available": dict.fromkeys(RESOURCES),
     "utilisation": dict.fromkeys(RESOURCES, BAND),
     **dict.fromkeys(("latency_cycles", "ii_cycles", "latency_us", "inferences_per_second")),
+    "energy": {"board_uj_per_inference": {"lo": None, "hi": None}, "logic_w": {"lo": None, "hi": None}},
     **dict.fromkeys(("fits", "bottleneck", "cure")),
 }
 LAYER = {

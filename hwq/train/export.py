@@ -45,7 +45,7 @@ Integers = npt.NDArray[np.int64]
 Tensors = torch.Tensor | Sequence[torch.Tensor]
 
 
-def export(model: nn.Module, input_shape: tuple[int, int, int], path: Path) -> None:
+def export(model: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
     """Write a model as one self-contained QONNX file, input "input" of (1, C, H, W), output "logits".
 
     Raises:

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hwq.errors import InputError
 from hwq.files import MARKER, MARKER_TEXT, check_output_dir, clear, is_ours, write_atomic
 from hwq.train import TrainResult, checkpoint
-from hwq.train.data import Dataset, load
+from hwq.train.data import Dataset, load, off_grid
 from hwq.train.export import export
 from hwq.train.loop import Epoch, Run, best_epoch, count_correct, fit, predict, reproducible
 from hwq.train.recipe import Recipe, load_recipe, resolved
@@ -37,7 +37,12 @@ def run_job(
     """Do what `hwq.train.run` says; `on_epoch` sees every epoch before it is saved."""
     console = Console(stderr=True)
     wanted = load_recipe(recipe, overrides)
-    data = load(wanted.data.name, wanted.data.split_seed)
+    data = load(wanted.data)
+    rounded = off_grid(data.x_train, wanted.input)
+    if rounded and not quiet:
+        console.print(
+            f"{rounded} of {data.x_train.size} train inputs are not values of [input]: rounded or clipped"
+        )
     saved = _open_folder(out, wanted, resume=resume, force=force)
     try:
         with reproducible(), _progress(console, quiet=quiet) as progress:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import msgspec
 
 from hwq.errors import InputError
+from hwq.train.data_spec import DataSpec as DataSpec
 
 _SHIPPED = Path(__file__).resolve().parent / "recipes"
 
@@ -19,20 +20,6 @@ Width: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 Padding: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=5)]
 Window: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=8)]
 Widths: TypeAlias = Annotated[tuple[Width, ...], msgspec.Meta(min_length=1, max_length=64)]
-
-
-class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which data set, how it is split, and how its training images are varied.
-
-    Attributes:
-        name: A name that `hwq.train.data.load` knows.
-        split_seed: Draws the train/validation/test split; independent of the training seed.
-        shift: Training images move by up to this many pixels in each direction, zeros coming in.
-    """
-
-    name: str
-    split_seed: Annotated[int, msgspec.Meta(ge=0)] = 0
-    shift: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
 
 
 class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

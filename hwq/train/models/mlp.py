@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -13,10 +15,10 @@ class Mlp(nn.Module):
     """A fully connected classifier: (N, C, H, W) images in, flattened inside, (N, classes) logits out."""
 
     def __init__(
-        self, spec: MlpSpec, input_spec: InputSpec, input_shape: tuple[int, int, int], classes: int
+        self, spec: MlpSpec, input_spec: InputSpec, input_shape: tuple[int, ...], classes: int
     ) -> None:
         super().__init__()
-        features = input_shape[0] * input_shape[1] * input_shape[2]
+        features = math.prod(input_shape)
         layers: list[nn.Module] = [quant_input(input_spec), nn.Flatten()]
         for outputs in spec.widths:
             layers += [

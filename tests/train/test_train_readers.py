@@ -59,7 +59,7 @@ def test_idx_files_plain_and_packed_keep_the_official_test_part(idx_folder: Path
     assert data.input_shape == (1, 6, 5)
     assert np.array_equal(data.x_test[:, 0] * 256, IMAGES[::4])
     assert np.array_equal(data.y_test, LABELS[::4])
-    assert rows(data.x_train, data.x_validation) == rows((IMAGES[:, None] / np.float32(256)))
+    assert rows(data.x_train, data.x_validation) == rows(IMAGES[:, None] / np.float32(256))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Post-training quantisation of plain float networks."""

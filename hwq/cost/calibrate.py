@@ -380,7 +380,8 @@ def design_fits(laws: Mapping[str, Fit]) -> dict[str, Fit]:
 
     Sources count alike. Few of them say little of the next, so the band is wider by a fourth over their number.
     """
-    from hwq.cost.rows import TARGETS, estimate_row
+    from hwq.cost.row_schema import TARGETS
+    from hwq.cost.rows import estimate_row
 
     ratios: dict[tuple[str, str], list[tuple[str, float]]] = {}
     with using(laws):

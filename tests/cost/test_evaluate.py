@@ -14,7 +14,8 @@ from hwq.cli import app
 from hwq.cost import evaluate
 from hwq.cost.calibrate import designs
 from hwq.cost.fits import fits
-from hwq.cost.rows import TARGETS, Row, estimate_row
+from hwq.cost.row_schema import TARGETS, Row
+from hwq.cost.rows import estimate_row
 
 TYPES = (
     "dense", "conv1d", "conv2d", "depthwise_conv1d", "depthwise_conv2d", "pooling1d", "pooling2d", "activation",

@@ -88,8 +88,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     speed = result["speed"]
     what = (
         f"`hwq bench cost`, hwq {result['hwq']}, {result['machine']}. {result['designs']:,} designs, each estimated "
-        "from its layer list by laws fitted without its source; a law of which only that source has points stays, and so "
-        "do the constants that were set by hand (timing, activations, streams), which saw all sources. "
+        "from its layer list by laws fitted without its source; a law of which only that source has points stays, and "
+        "so do the constants that were set by hand (timing, activations, streams), which saw all sources. "
         "The error is the mean over the sources of each source's median; width is the band's upper end over its lower."
     )
     fast = (

@@ -194,13 +194,17 @@ def train(
     result = training.run(
         recipe, out, overrides=overrides or (), resume=resume, force=force, quiet=quiet or as_json
     )
-    load(result.model).graph.save(out / "graph.hwq")
+    if result.model is not None:
+        load(result.model).graph.save(out / "graph.hwq")
     if as_json:
         _print_json(json.loads(result.metrics.read_text()))
     else:
         epoch = f"(best of validation: epoch {result.best_epoch})"
         accuracy = f"test accuracy [bold]{100 * result.test_accuracy:.2f} %[/] {epoch}"
-        _show(accuracy, f"model   {result.model}", f"next    hwq verify {result.model}", quiet=quiet)
+        files = [f"model   {result.model}", f"next    hwq verify {result.model}"]
+        if result.model is None:
+            files = [f"float   {result.checkpoint}: the recipe has no [quantize], so there is no model.onnx"]
+        _show(accuracy, *files, quiet=quiet)
 
 
 @app.command()

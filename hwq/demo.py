@@ -16,7 +16,7 @@ from rich.console import Console
 from hwq import __version__, boards, cost, estimation, runs, sim, stages
 from hwq import train as training
 from hwq.chain import verify
-from hwq.errors import ToolMissing
+from hwq.errors import InputError, ToolMissing
 from hwq.files import check_output_dir
 from hwq.frontends import load
 from hwq.generation import write_project
@@ -103,6 +103,8 @@ def run_demo(
     check_output_dir(out, force=force)
     with _step(console, "train", f"{recipe}, Brevitas QAT") as note:
         trained = training.run(recipe, out, force=force, quiet=quiet)
+        if trained.model is None:
+            raise InputError(f"recipe '{recipe}' has no [quantize]: the demo needs a quantised network")
         note.append(f"test accuracy {100 * trained.test_accuracy:.2f} %")
     with _step(console, "lower", "QONNX to integers only") as note:
         lowering = _lower(trained.model, out)

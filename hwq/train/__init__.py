@@ -11,10 +11,13 @@ __all__ = ["TrainResult", "run"]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished run's files and quality; accuracies are fractions 0..1, time is in seconds."""
+    """A finished run's files and quality; accuracies are fractions 0..1, time is in seconds.
+
+    `model` is None where the recipe has no [quantize]: a float network has no integers to write.
+    """
 
     folder: Path
-    model: Path
+    model: Path | None
     checkpoint: Path
     metrics: Path
     test_inputs: Path

@@ -13,7 +13,7 @@ from torch import nn
 
 from hwq.errors import InputError
 from hwq.files import write_atomic
-from hwq.train.models import build
+from hwq.train.network import build_network
 from hwq.train.recipe import Recipe, parse_recipe, resolved
 
 _FORMAT = 1
@@ -48,7 +48,7 @@ def load_model(path: Path) -> nn.Module:
     """The network of a checkpoint, rebuilt from the recipe inside it, in evaluation mode."""
     content, recipe = read(path)
     with torch.random.fork_rng(devices=[]):
-        model = build(recipe, tuple(content["input_shape"]), content["classes"])
+        model = build_network(recipe, tuple(content["input_shape"]), content["classes"])
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:

@@ -38,7 +38,7 @@ def run_job(
     console = Console(stderr=True)
     wanted = load_recipe(recipe, overrides)
     data = load(wanted.data)
-    rounded = off_grid(data.x_train, wanted.input)
+    rounded = off_grid(data.x_train, wanted.input) if wanted.quantize else 0
     if rounded and not quiet:
         console.print(
             f"{rounded} of {data.x_train.size} train inputs are not values of [input]: rounded or clipped"
@@ -92,14 +92,16 @@ def _finish(run: Run, out: Path) -> TrainResult:
     """Export and score the best checkpoint; the test images are seen here for the first time."""
     best, data = best_epoch(run.history), run.data
     best_path = out / "checkpoints" / "best.pt"
-    export(checkpoint.load_model(best_path), data.input_shape, out / "model.onnx")
+    quantised = run.recipe.quantize is not None
+    if quantised:
+        export(checkpoint.load_model(best_path), data.input_shape, out / "model.onnx")
     correct = count_correct(predict(checkpoint.load_model(best_path), data.x_test), data.y_test)
     write_atomic(out / "test_inputs.npy", _npy(data.x_test))
     write_atomic(out / "test_labels.npy", _npy(data.y_test))
     write_atomic(out / "metrics.json", _json(_metrics(run, best, correct)))
     return TrainResult(
         folder=out,
-        model=out / "model.onnx",
+        model=out / "model.onnx" if quantised else None,
         checkpoint=best_path,
         metrics=out / "metrics.json",
         test_inputs=out / "test_inputs.npy",
@@ -124,8 +126,8 @@ def _metrics(run: Run, best: Epoch, correct: int) -> dict[str, Any]:
         "seed": recipe.seed,
         "dataset": _dataset_entry(data),
         "parameters": sum(p.numel() for p in run.model.parameters()),
-        "weight_bits": recipe.model.weight_bits,
-        "act_bits": recipe.model.act_bits,
+        "weight_bits": recipe.quantize.weights if recipe.quantize else None,
+        "act_bits": recipe.quantize.activations if recipe.quantize else None,
         "epochs": epochs,
         "best_epoch": best.epoch,
         "validation_accuracy": best.validation_accuracy,

@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from hwq.errors import InputError
 from hwq.train import checkpoint
 from hwq.train.data import Dataset
-from hwq.train.models import build
+from hwq.train.network import build_network
 from hwq.train.recipe import DataSpec, Recipe, TrainSpec
 
 _EVAL_BATCH = 512
@@ -55,7 +55,7 @@ class Run:
     def __init__(self, recipe: Recipe, data: Dataset, folder: Path) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.data, self.folder = recipe, data, folder
-        self.model = build(recipe, data.input_shape, data.classes)
+        self.model = build_network(recipe, data.input_shape, data.classes)
         self.optimizer = torch.optim.AdamW(_groups(self.model, recipe.train))
         self.history: list[Epoch] = []
         self.seconds = 0.0

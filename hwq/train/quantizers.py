@@ -24,7 +24,7 @@ from brevitas.quant import (
 )
 from torch import nn
 
-from hwq.train.recipe import InputSpec
+from hwq.train.quantize_spec import InputSpec
 
 # Largest representable value at the start, in standard deviations: about the clipping point of least
 # squared error for a uniform quantiser of a half-normal variable.
@@ -61,17 +61,17 @@ def quant_activation(bits: int) -> nn.Module:
     return layer
 
 
-def quant_conv(inputs: int, outputs: int, kernel: int, padding: int, bits: int, scale: str) -> nn.Module:
-    """A square convolution without bias, stride 1; `scale` is "tensor" or "channel"."""
-    layer = qnn.QuantConv2d(
-        inputs, outputs, kernel, padding=padding, bias=False, **_weight_quant(bits, scale)
-    )
-    return _with_scale(layer)
-
-
-def quant_linear(inputs: int, outputs: int, bits: int, scale: str, *, bias: bool = False) -> nn.Module:
-    """A linear layer; its bias, if any, stays in float and is folded exactly by the lowering."""
-    return _with_scale(qnn.QuantLinear(inputs, outputs, bias=bias, **_weight_quant(bits, scale)))
+def quant_layer(layer: nn.Module, bits: int, scale: str) -> nn.Module:
+    """The quantised form of a Linear or Conv2d with its weights; a bias stays in float, folded exactly later."""
+    options = {"bias": layer.bias is not None, **_weight_quant(bits, scale)}
+    made: nn.Module
+    if isinstance(layer, nn.Linear):
+        made = qnn.QuantLinear(layer.in_features, layer.out_features, **options)
+    else:
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+        made = qnn.QuantConv2d(**{name: getattr(layer, name) for name in names}, **options)
+    made.weight, made.bias = layer.weight, layer.bias
+    return _with_scale(made)
 
 
 def _with_scale(layer: Any) -> nn.Module:

@@ -6,111 +6,26 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
 from hwq.errors import InputError
 from hwq.train.data_spec import DataSpec as DataSpec
+from hwq.train.models.spec import ConvNetSpec as ConvNetSpec
+from hwq.train.models.spec import MlpSpec as MlpSpec
+from hwq.train.quantize_spec import InputSpec as InputSpec
+from hwq.train.quantize_spec import QuantizeSpec as QuantizeSpec
+from hwq.train.train_spec import TrainSpec as TrainSpec
 
 _SHIPPED = Path(__file__).resolve().parent / "recipes"
 
-Bits: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=8)]
-Width: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=4096)]
-Padding: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=5)]
-Window: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=8)]
-Widths: TypeAlias = Annotated[tuple[Width, ...], msgspec.Meta(min_length=1, max_length=64)]
-
-
-class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The fixed-point type of the network's input: codes of `bits` bits, each worth 2**-fraction_bits."""
-
-    bits: Annotated[int, msgspec.Meta(ge=2, le=8)] = 8
-    fraction_bits: Annotated[int, msgspec.Meta(ge=-16, le=16)] = 8
-    signed: bool = False
-
-
-class ConvNetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="convnet"):
-    """Stages of convolution, batch normalisation, activation and max pooling, then one linear layer.
-
-    Attributes:
-        widths: Output channels, one entry a stage.
-        weight_bits: 1 is binary (−1, +1); 2..8 are the symmetric integers −(2**(b−1)−1) .. 2**(b−1)−1.
-        act_bits: 1 is bipolar (−1, +1); 2..8 are unsigned, after a ReLU.
-        kernel: Side of the square kernel, in pixels.
-        padding: Zeros added on each side of a stage's input, in pixels; one for all stages or one a stage.
-        pool: Side and stride of the max pooling window, 1 is none; one for all stages or one a stage.
-        bias: Whether the last linear layer has a (float) bias.
-        weight_scale: One weight scale a layer, or one an output channel (the last layer has one in any case).
-    """
-
-    widths: Widths
-    weight_bits: Bits
-    act_bits: Bits
-    kernel: Annotated[int, msgspec.Meta(ge=1, le=11)] = 3
-    padding: Padding | tuple[Padding, ...] = 0
-    pool: Window | tuple[Window, ...] = 2
-    bias: bool = False
-    weight_scale: Literal["tensor", "channel"] = "tensor"
-
-    def __post_init__(self) -> None:
-        for key, value in (("padding", self.padding), ("pool", self.pool)):
-            if isinstance(value, tuple) and len(value) != len(self.widths):
-                raise ValueError(f"{key} has {len(value)} entries for {len(self.widths)} stages in widths")
-        if self.act_bits == 1 and any(self.paddings[1:]):
-            raise ValueError(
-                "padding must be 0 after the first stage where act_bits is 1: "
-                "a padded zero is not one of the two values −1, +1"
-            )
-
-    @property
-    def paddings(self) -> tuple[int, ...]:
-        """The padding of every stage."""
-        return self.padding if isinstance(self.padding, tuple) else (self.padding,) * len(self.widths)
-
-    @property
-    def pools(self) -> tuple[int, ...]:
-        """The pooling window of every stage."""
-        return self.pool if isinstance(self.pool, tuple) else (self.pool,) * len(self.widths)
-
-
-class MlpSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="mlp"):
-    """Hidden layers of linear, batch normalisation and activation, then one linear layer.
-
-    The fields mean what they mean in `ConvNetSpec`; `widths` are the hidden layers' outputs.
-    """
-
-    widths: Widths
-    weight_bits: Bits
-    act_bits: Bits
-    bias: bool = False
-    weight_scale: Literal["tensor", "channel"] = "tensor"
-
-
-class TrainSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long and how fast: Adam, with a linear warm-up and then a cosine to zero, or a constant rate.
-
-    Attributes:
-        learning_rate: The peak of the schedule.
-        warmup: Fraction of all steps during which the rate rises.
-        weight_decay: Decoupled, on weights only (not on batch normalisation, biases and scales).
-        label_smoothing: Probability mass moved from the true class to all classes.
-    """
-
-    epochs: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
-    batch_size: Annotated[int, msgspec.Meta(ge=2, le=65_536)] = 64
-    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] = 0.01
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: Annotated[float, msgspec.Meta(ge=0, le=0.9)] = 0.2
-    weight_decay: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-    label_smoothing: Annotated[float, msgspec.Meta(ge=0, le=0.9)] = 0.0
-
-
-ModelSpec: TypeAlias = ConvNetSpec | MlpSpec
-
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One training run, completely: the same recipe on the same machine gives the same bits."""
+    """One training run, completely: the same recipe on the same machine gives the same bits.
+
+    Without [quantize] the float network is trained: a teacher, a baseline, or a start for quantisation.
+    """
 
     name: str
     data: DataSpec
@@ -119,6 +34,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     input: InputSpec = InputSpec()
+    quantize: QuantizeSpec | None = None
 
 
 def shipped_recipes() -> list[str]:
@@ -208,9 +124,14 @@ def _check_keys(table: dict[str, Any], struct: type[msgspec.Struct], prefix: str
             hint = nearest(key, known, prefix)
             listing = ", ".join(prefix + name for name in known)
             raise InputError(f"{origin}: unknown key '{prefix}{key}'{hint}\n  known: {listing}")
-        inner = _struct_of(fields.get(key), value)
-        if inner is not None and isinstance(value, dict):
-            _check_keys(value, inner, f"{prefix}{key}.", origin)
+        annotation, tables = fields.get(key), {f"{prefix}{key}.": value}
+        if get_origin(annotation) is dict and isinstance(value, dict):
+            annotation = get_args(annotation)[1]
+            tables = {f"{prefix}{key}.{name}.": entry for name, entry in value.items()}
+        for path, entry in tables.items():
+            inner = _struct_of(annotation, entry)
+            if inner is not None and isinstance(entry, dict):
+                _check_keys(entry, inner, path, origin)
 
 
 def _struct_of(annotation: Any, value: Any) -> type[msgspec.Struct] | None:

@@ -22,7 +22,12 @@ from hwq.train.loop import predict
 NETWORKS = {
     "digits-w2a2": ("train.epochs=2", "model.widths=[6, 8]"),
     "digits-w1a1": ("train.epochs=1", "model.widths=[6, 8]"),
-    "digits-mlp-w2a2": ("train.epochs=1", "model.widths=[12, 8]", "model.act_bits=8", "model.bias=true"),
+    "digits-mlp-w2a2": (
+        "train.epochs=1",
+        "model.widths=[12, 8]",
+        "quantize.activations=8",
+        "model.bias=true",
+    ),
 }
 
 

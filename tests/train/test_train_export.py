@@ -33,7 +33,7 @@ from hwq.train.export import (
     file_parameters,
     round_quotients,
 )
-from hwq.train.models import build
+from hwq.train.network import build_network
 from hwq.train.recipe import load_recipe
 from tests.frontends.brevitas_nets import ROUNDINGS, raw_export, rounding_net
 
@@ -42,16 +42,16 @@ SHAPE = (1, 8, 8)
 
 def network(name: str, *overrides: str) -> nn.Module:
     torch.manual_seed(0)
-    return build(load_recipe(name, overrides), SHAPE, 10).eval()
+    return build_network(load_recipe(name, overrides), SHAPE, 10).eval()
 
 
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
         ("digits-w2a2", ()),
-        ("digits-w4a4", ("model.weight_scale=channel", "model.bias=true")),
+        ("digits-w4a4", ("quantize.weight_scale=channel", "model.bias=true")),
         ("digits-w1a1", ()),
-        ("digits-mlp-w2a2", ("model.weight_bits=8", "model.act_bits=8")),
+        ("digits-mlp-w2a2", ("quantize.weights=8", "quantize.activations=8")),
     ],
 )
 def test_the_file_is_whole_and_means_the_models_integers(
@@ -108,10 +108,11 @@ def test_every_rounding_of_weights_reaches_the_integers(tmp_path: Path, rounding
 
 def test_a_layer_inside_a_network_that_does_not_round_to_nearest_is_cured(tmp_path: Path) -> None:
     model = network("digits-mlp-w2a2", "model.widths=[16, 8]")
-    model.get_submodule("layers")[5] = qnn.QuantLinear(  # type: ignore[operator]
+    floor = qnn.QuantLinear(
         16, 8, bias=False, weight_quant=Int8WeightPerTensorFloat, weight_bit_width=4,
         weight_float_to_int_impl_type=FloatToIntImplType.FLOOR,
     )  # fmt: skip
+    model.set_submodule("layers.4", floor)
     export(model.eval(), SHAPE, tmp_path / "model.onnx")
     check_file(model, torch.zeros(1, *SHAPE), tmp_path / "model.onnx")
 
@@ -144,6 +145,7 @@ def test_biases_that_do_not_round_to_nearest_are_cured(tmp_path: Path) -> None:
 
 
 def test_one_changed_weight_in_the_file_is_caught(trained: TrainResult, tmp_path: Path) -> None:
+    assert trained.model is not None
     model, x = load_model(trained.checkpoint), torch.zeros(1, *SHAPE)
     expected = weight_integers(model)
     proto = onnx.load(trained.model)
@@ -181,6 +183,7 @@ def test_renamed_and_transposed_weights_are_found_by_value(tmp_path: Path) -> No
 
 
 def test_a_layer_that_is_missing_on_either_side_is_named(trained: TrainResult) -> None:
+    assert trained.model is not None
     expected = run_parameters(load_model(trained.checkpoint), [torch.zeros(1, *SHAPE)])
     with pytest.raises(
         InputError, match=r"quantises the constant 'classifier\.weight', which the model does"

@@ -10,8 +10,8 @@ from torch import nn
 
 from hwq.errors import InputError
 from hwq.frontends.brevitas import weight_integers
-from hwq.train.models import build
-from hwq.train.quantizers import quant_activation, quant_input, quant_linear
+from hwq.train.network import build_network
+from hwq.train.quantizers import quant_activation, quant_input, quant_layer
 from hwq.train.recipe import InputSpec, Recipe, load_recipe
 
 SHAPE = (1, 8, 8)
@@ -30,14 +30,14 @@ def values(tensor: torch.Tensor) -> list[float]:
 
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_weights_are_symmetric_integers_times_a_scale(bits: int) -> None:
-    layer = quant_linear(64, 64, bits, "tensor")
+    layer = quant_layer(nn.Linear(64, 64, bias=False), bits, "tensor")
     layer.get_parameter("weight").data[0, :2] = torch.tensor([9.0, -9.0])
     assert integers(layer).min() == -integers(layer).max()
     assert integers(layer).max() == 2 ** (bits - 1) - 1
 
 
 def test_binary_weights_have_two_values_and_zero_is_positive() -> None:
-    layer = quant_linear(8, 8, 1, "tensor")
+    layer = quant_layer(nn.Linear(8, 8, bias=False), 1, "tensor")
     layer.get_parameter("weight").data[0, 0] = 0.0
     assert np.unique(integers(layer)).tolist() == [-1, 1]
     assert integers(layer)[0, 0] == 1
@@ -45,7 +45,7 @@ def test_binary_weights_have_two_values_and_zero_is_positive() -> None:
 
 def test_scales_are_one_an_output_or_one_in_all() -> None:
     for scale, count in (("channel", 5), ("tensor", 1)):
-        named = dict(quant_linear(8, 5, 4, scale).named_parameters())
+        named = dict(quant_layer(nn.Linear(8, 5, bias=False), 4, scale).named_parameters())
         assert named["weight_quant.tensor_quant.scaling_impl.value"].numel() == count
 
 
@@ -77,7 +77,7 @@ def test_the_input_grid_is_exact_and_saturates(spec: InputSpec, low: float, high
 
 @pytest.mark.parametrize("name", ["digits-w2a2", "digits-w4a4", "digits-w1a1", "digits-mlp-w2a2"])
 def test_the_shipped_networks_give_logits_and_fit_unrolled_on_a_small_board(name: str) -> None:
-    model = build(load_recipe(name), SHAPE, 10)
+    model = build_network(load_recipe(name), SHAPE, 10)
     assert model(torch.rand(4, *SHAPE)).shape == (4, 10)
     layers = [m for m in model.modules() if isinstance(m, QuantConv2d | QuantLinear)]
     assert sum(layer.weight.numel() for layer in layers) <= 6100
@@ -86,7 +86,9 @@ def test_the_shipped_networks_give_logits_and_fit_unrolled_on_a_small_board(name
 def test_the_same_seed_builds_the_same_weights() -> None:
     def weights(recipe: Recipe) -> np.ndarray:
         torch.manual_seed(recipe.seed)
-        return np.concatenate([p.detach().numpy().ravel() for p in build(recipe, SHAPE, 10).parameters()])
+        return np.concatenate(
+            [p.detach().numpy().ravel() for p in build_network(recipe, SHAPE, 10).parameters()]
+        )
 
     first = weights(load_recipe("digits-w2a2"))
     assert np.array_equal(first, weights(load_recipe("digits-w2a2")))
@@ -98,4 +100,4 @@ def test_a_network_deeper_than_its_image_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"key 'model\.widths': after 2 of 3 stages nothing is left of a 8×8 image"
     ):
-        build(recipe, SHAPE, 10)
+        build_network(recipe, SHAPE, 10)

@@ -20,8 +20,9 @@ name = "digits"
 [model]
 kind = "mlp"
 widths = [16]
-weight_bits = 2
-act_bits = 2
+[quantize]
+weights = 2
+activations = 2
 [train]
 epochs = 3
 """
@@ -39,7 +40,8 @@ def test_the_shipped_recipes_are_those_documented_and_all_load() -> None:
     for name in shipped_recipes():
         recipe = load_recipe(name)
         assert recipe.name == name
-        assert f"w{recipe.model.weight_bits}a{recipe.model.act_bits}" in name
+        assert recipe.quantize is not None
+        assert f"w{recipe.quantize.weights}a{recipe.quantize.activations}" in name
 
 
 def test_a_path_loads_and_missing_keys_get_their_defaults(toml: Path) -> None:
@@ -71,7 +73,7 @@ def test_a_resolved_recipe_parses_to_itself() -> None:
         ("model.kernel=3", "unknown key 'model.kernel'"),
         ("train.epochs=0", "key 'train.epochs': Expected `int` >= 1"),
         ("train.epochs=many", "key 'train.epochs': Expected `int`, got `str`"),
-        ("model.weight_bits=9", "key 'model.weight_bits': Expected `int` <= 8"),
+        ("quantize.weights=9", "key 'quantize.weights': Expected `int` <= 8"),
         ("model.widths=[0]", "key 'model.widths[0]': Expected `int` >= 1"),
         ("model.kind=transformer", "key 'model.kind': Invalid value 'transformer'"),
         ("train.schedule=step", "key 'train.schedule': Invalid enum value 'step'"),
@@ -110,15 +112,16 @@ def test_a_missing_section_is_named(tmp_path: Path) -> None:
         load_recipe(str(path))
 
 
-def test_bipolar_activations_refuse_padding_after_the_first_stage() -> None:
-    with pytest.raises(
-        InputError, match="key 'model': padding must be 0 after the first stage where act_bits is 1"
-    ):
-        load_recipe("digits-w1a1", ["model.padding=1"])
+def test_layers_have_a_table_each_and_its_keys_are_checked() -> None:
+    recipe = load_recipe("digits-w2a2", ["quantize.layers.classifier.weights=4"])
+    assert recipe.quantize is not None
+    assert recipe.quantize.layers["classifier"].weights == 4
+    with pytest.raises(InputError, match=r"'quantize.layers.classifier.weight'; did you mean '.*\.weights'"):
+        load_recipe("digits-w2a2", ["quantize.layers.classifier.weight=4"])
 
 
 def test_per_stage_values_need_one_entry_a_stage() -> None:
     with pytest.raises(InputError, match="pool has 3 entries for 2 stages in widths"):
         load_recipe("digits-w2a2", ["model.pool=[2, 2, 1]"])
-    spec = ConvNetSpec(widths=(4, 5), weight_bits=2, act_bits=2, padding=(1, 0), pool=2)
+    spec = ConvNetSpec(widths=(4, 5), padding=(1, 0), pool=2)
     assert (spec.paddings, spec.pools) == ((1, 0), (2, 2))

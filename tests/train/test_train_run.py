@@ -25,6 +25,11 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def contents(path: Path | None) -> bytes:
+    assert path is not None
+    return path.read_bytes()
+
+
 def interrupt_at(number: int) -> Callable[[Epoch], None]:
     def on_epoch(epoch: Epoch) -> None:
         if epoch.epoch == number:
@@ -62,11 +67,28 @@ def test_metrics_have_exactly_the_documented_keys_and_agree_with_the_checkpoint(
     assert metrics["parameters"] == sum(p.numel() for p in model.parameters())
 
 
+def test_a_recipe_without_quantize_trains_the_float_network(tmp_path: Path) -> None:
+    recipe = tmp_path / "float.toml"
+    recipe.write_text(
+        'name = "float"\n[data]\nname = "digits"\n[model]\nkind = "mlp"\nwidths = [8]\n[train]\nepochs = 2\n'
+    )
+    result = hwq.train.run(str(recipe), tmp_path / "run", quiet=True)
+    metrics = json.loads(result.metrics.read_text())
+    assert result.model is None
+    assert not (tmp_path / "run" / "model.onnx").exists()
+    assert (metrics["weight_bits"], metrics["act_bits"], metrics["recipe"]["quantize"]) == (None, None, None)
+    assert result.test_accuracy > 0.5
+    assert {type(m).__module__.split(".")[0] for m in load_model(result.checkpoint).modules()} == {
+        "torch",
+        "hwq",
+    }
+
+
 def test_a_rerun_gives_the_same_model_file(
     fast: tuple[str, ...], trained: TrainResult, tmp_path: Path
 ) -> None:
     again = hwq.train.run("digits-w2a2", tmp_path / "again", overrides=fast, quiet=True)
-    assert again.model.read_bytes() == trained.model.read_bytes()
+    assert contents(again.model) == contents(trained.model)
     assert again.test_accuracy == trained.test_accuracy
 
 
@@ -81,7 +103,7 @@ def test_an_interrupt_prints_the_command_that_resumes_and_resuming_gives_the_sam
     assert f"hwq train digits-w2a2 {sets} --out '{out}' --resume" in printed.replace("\n", " ")
     assert not (out / "model.onnx").exists()
     resumed = hwq.train.run("digits-w2a2", out, overrides=fast, resume=True, quiet=True)
-    assert resumed.model.read_bytes() == trained.model.read_bytes()
+    assert contents(resumed.model) == contents(trained.model)
     assert files(out)["test_inputs.npy"] == files(trained.folder)["test_inputs.npy"]
 
 
@@ -125,7 +147,7 @@ def test_force_in_a_folder_of_the_user_spares_what_is_there(tmp_path: Path) -> N
     small = ["train.epochs=1", "model.widths=[8]"]
     for _ in range(2):
         result = hwq.train.run("digits-mlp-w2a2", tmp_path, overrides=small, force=True, quiet=True)
-    assert result.model.is_file()
+    assert contents(result.model)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
@@ -138,7 +160,7 @@ def test_force_replaces_the_old_contents(tmp_path: Path) -> None:
         "digits-mlp-w2a2", out, overrides=["train.epochs=1", "model.widths=[8]"], force=True, quiet=True
     )
     assert not (out / "old").exists()
-    assert result.model.is_file()
+    assert contents(result.model)
 
 
 def test_an_unknown_recipe_leaves_no_folder(tmp_path: Path) -> None:

@@ -6,30 +6,27 @@ import torch
 from torch import nn
 
 from hwq.errors import InputError
-from hwq.train.quantizers import quant_activation, quant_conv, quant_input, quant_linear
-from hwq.train.recipe import ConvNetSpec, InputSpec
+from hwq.train.models.spec import ConvNetSpec
 
 
 class ConvNet(nn.Module):
-    """A plain convolutional classifier: (N, C, H, W) images of 0..1 in, (N, classes) logits out.
+    """A plain convolutional classifier: (N, C, H, W) images in, (N, classes) logits out.
 
     Raises:
         InputError: The image is smaller than a kernel or a pooling window.
     """
 
-    def __init__(
-        self, spec: ConvNetSpec, input_spec: InputSpec, input_shape: tuple[int, int, int], classes: int
-    ) -> None:
+    def __init__(self, spec: ConvNetSpec, input_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         channels, height, width = input_shape
-        stages: list[nn.Module] = [quant_input(input_spec)]
+        stages: list[nn.Module] = []
         for index, (outputs, padding, pool) in enumerate(
             zip(spec.widths, spec.paddings, spec.pools, strict=True)
         ):
             stages += [
-                quant_conv(channels, outputs, spec.kernel, padding, spec.weight_bits, spec.weight_scale),
+                nn.Conv2d(channels, outputs, spec.kernel, padding=padding, bias=False),
                 nn.BatchNorm2d(outputs),
-                quant_activation(spec.act_bits),
+                nn.ReLU(),
                 *([nn.MaxPool2d(pool)] if pool > 1 else []),
             ]
             channels = outputs
@@ -41,9 +38,7 @@ class ConvNet(nn.Module):
                 )
         self.stages = nn.Sequential(*stages)
         self.flatten = nn.Flatten()
-        self.classifier = quant_linear(
-            channels * height * width, classes, spec.weight_bits, "tensor", bias=spec.bias
-        )
+        self.classifier = nn.Linear(channels * height * width, classes, bias=spec.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes) of images (N, C, H, W)."""

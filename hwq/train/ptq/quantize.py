@@ -16,8 +16,8 @@ from hwq.train.ptq.learned import learn_rounding
 from hwq.train.ptq.rounding import gpfq, gptq, nearest
 from hwq.train.ptq.scales import clip_range
 from hwq.train.ptq.spec import PtqSpec
+from hwq.train.quantize_spec import InputSpec
 from hwq.train.quantizers import quant_input
-from hwq.train.recipe import InputSpec
 
 
 def post_train_quantize(

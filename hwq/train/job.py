@@ -41,7 +41,8 @@ def run_job(
     rounded = off_grid(data.x_train, wanted.input) if wanted.quantize else 0
     if rounded and not quiet:
         console.print(
-            f"{rounded} of {data.x_train.size} train inputs are not values of [input]: rounded or clipped"
+            f"{rounded} of {data.x_train.size} train inputs are not values of [input]: rounded or clipped",
+            markup=False,
         )
     saved = _open_folder(out, wanted, resume=resume, force=force)
     try:

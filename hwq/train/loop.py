@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy
 
 from hwq.errors import InputError
 from hwq.train import checkpoint
+from hwq.train.augment import flip_images
 from hwq.train.data import Dataset
 from hwq.train.network import build_network
 from hwq.train.recipe import DataSpec, Recipe, TrainSpec
@@ -194,6 +195,7 @@ def _epoch_batches(run: Run, index: int) -> list[tuple[torch.Tensor, torch.Tenso
     spec: DataSpec = run.recipe.data
     x, y = torch.from_numpy(run.data.x_train), torch.from_numpy(run.data.y_train)
     x = shift_images(x, spec.shift, generator)
+    x = flip_images(x, generator) if spec.flip else x
     order = torch.randperm(len(x), generator=generator)
     size = min(run.recipe.train.batch_size, len(x))
     return [(x[part], y[part]) for part in torch.split(order, size) if len(part) == size]

@@ -16,9 +16,9 @@ from PIL import Image
 
 import hwq.train
 from hwq.errors import InputError
-from hwq.train.data import load
+from hwq.train.data import load, off_grid
 from hwq.train.data_spec import DataSpec
-from hwq.train.recipe import load_recipe
+from hwq.train.recipe import InputSpec, load_recipe
 
 RANDOM = np.random.default_rng(5)
 IMAGES, LABELS = (
@@ -155,7 +155,8 @@ def test_whole_number_labels_sort_as_numbers(tmp_path: Path) -> None:
         ("1,a\n", {"label": "z"}, "names need data.header=true"),
         ("", {}, "has no rows"),
         ("1,a\n2,b\n", {"test_rows": 2}, "leaves none to train"),
-        ("1,a\n2,b\n", {"shift": 1}, "'data.shift' moves images"),
+        ("1,a\n2,b\n", {"shift": 1}, "'data.shift' is for images"),
+        ("1,a\n2,b\n", {"flip": True}, "'data.flip' is for images"),
         ("1,a\n2,b\n", {"shape": (2, 2)}, "'data.shape'.* does not hold"),
     ],
 )  # fmt: skip
@@ -181,6 +182,14 @@ def test_normalising_uses_the_train_part_alone(tmp_path: Path, how: Any) -> None
     assert not far.x_train[:, 3].any()
 
 
+def test_subtracting_and_dividing_centres_pixels_on_a_signed_grid(tmp_path: Path) -> None:
+    pixels = np.arange(240, dtype=np.uint8).reshape(60, 4) + 16
+    spec = npz(tmp_path / "a.npz", x_train=pixels, y_train=LABELS, x_test=pixels, y_test=LABELS)
+    data = load(replace(spec, subtract=128, divide_by=128))
+    assert np.array_equal(data.x_test, (pixels.astype(np.float32) - 128) / 128)
+    assert off_grid(data.x_test, InputSpec(bits=8, fraction_bits=7, signed=True)) == 0
+
+
 def pictures(root: Path, sizes: tuple[tuple[int, int], ...], mode: str = "L") -> DataSpec:
     for name in ("cat", "ant"):
         (root / name).mkdir(parents=True)
@@ -195,6 +204,21 @@ def test_images_by_folder(tmp_path: Path) -> None:
     assert data.input_shape == (1, 6, 4)
     for image, label in zip(data.x_test, data.y_test, strict=True):
         assert np.unique(image).tolist() == [[3, 200][label]]
+
+
+def test_images_of_colour_with_train_and_test_folders(tmp_path: Path) -> None:
+    for part, files in (("train", 10), ("test", 2)):
+        for index, name in enumerate(("ant", "cat")):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(files):
+                Image.new("RGB", (4, 6), (200 * index, 8 + number, 3)).save(
+                    tmp_path / part / name / f"{number}.png"
+                )
+    data = load(DataSpec(name="images", path=str(tmp_path), divide_by=256))
+    assert data.input_shape == (3, 6, 4)
+    assert data.y_test.tolist() == [0, 0, 1, 1]
+    assert (data.x_test[:, :, 5, 3] * 256).tolist() == [[0, 8, 3], [0, 9, 3], [200, 8, 3], [200, 9, 3]]
+    assert off_grid(data.x_train, InputSpec(bits=8, fraction_bits=8)) == 0
 
 
 def test_images_of_several_sizes_need_a_shape(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hwq.train.data.dataset import Dataset, Inputs, Labels, Raw
 from hwq.train.data.images import read_images
 from hwq.train.data.openml import read_openml
 from hwq.train.data.prepare import off_grid, prepare
+from hwq.train.data.sounds import read_sounds
 from hwq.train.data.tables import read_csv
 from hwq.train.data.tensors import read_idx, read_npz
 from hwq.train.data_spec import DataSpec
@@ -56,5 +57,6 @@ _READERS: dict[str, Callable[[DataSpec], Raw]] = {
     "npz": read_npz,
     "csv": read_csv,
     "images": read_images,
+    "wav": read_sounds,
     "openml": read_openml,
 }

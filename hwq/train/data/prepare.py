@@ -72,12 +72,15 @@ def _inputs(origin: str, x: npt.NDArray[Any], y: npt.NDArray[Any], spec: DataSpe
     if not 2 <= x.ndim <= 4:
         raise InputError(f"{origin}: inputs of shape {x.shape}; need (N, F), (N, C, L) or (N, C, H, W)\n"
                          "  cure: set data.shape, e.g. --set 'data.shape=[1, 28, 28]'")  # fmt: skip
-    if spec.shift and x.ndim != 4:
-        raise InputError(f"key 'data.shift' moves images (N, C, H, W); {origin} holds {x.shape}: set it to 0")
+    for key, used in (("shift", spec.shift > 0), ("flip", spec.flip)):
+        if used and x.ndim != 4:
+            raise InputError(
+                f"key 'data.{key}' is for images (N, C, H, W); {origin} holds {x.shape}: leave it out"
+            )
     if not np.isfinite(x).all():
         row = int(np.argwhere(~np.isfinite(x))[0][0])
         raise InputError(f"{origin}: row {row} (from 0) holds a value that is not finite: remove or fill it")
-    return (x / spec.divide_by).astype(np.float32)
+    return ((x.astype(np.float64) - spec.subtract) / spec.divide_by).astype(np.float32)
 
 
 def _test_rows(origin: str, y: Labels, spec: DataSpec) -> tuple[Labels, Labels]:

@@ -165,6 +165,7 @@ def _without(
             copied,
             example,
             importance=importance,
+            pruning_ratio=0.0,  # of layers without a ratio of their own
             pruning_ratio_dict=_ratios(copied, spec, fixed, share),
             ignored_layers=[copied.get_submodule(name) for name in sorted(fixed)],
         )

@@ -90,7 +90,7 @@ def check_zeros_stay(targets: Iterable[Target]) -> None:
 
 def needs_input(layer: nn.Module) -> bool:
     """Whether the weight quantiser also wants the layer's input, as accumulator-aware ones do."""
-    return bool(layer.weight_quant.requires_quant_input)  # type: ignore[operator]
+    return bool(layer.weight_quant.requires_quant_input)  # type: ignore[union-attr]
 
 
 @torch.no_grad()

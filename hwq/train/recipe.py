@@ -12,6 +12,7 @@ import msgspec
 
 from hwq.errors import InputError
 from hwq.train.data_spec import DataSpec as DataSpec
+from hwq.train.distill_spec import DistillSpec as DistillSpec
 from hwq.train.models.spec import ConvNetSpec as ConvNetSpec
 from hwq.train.models.spec import MlpSpec as MlpSpec
 from hwq.train.quantize_spec import InputSpec as InputSpec
@@ -35,6 +36,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     input: InputSpec = InputSpec()
     quantize: QuantizeSpec | None = None
+    distill: DistillSpec | None = None
 
 
 def shipped_recipes() -> list[str]:

@@ -48,6 +48,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a shipped recipe by name, or a TOML file by path, and apply `section.key=value` overrides.
 
     Values are TOML (`0.01`, `true`, `[8, 16]`); what is not TOML is taken as text (`data.name=digits`).
+    A section is left out by none: `quantize=none` trains the float network.
 
     Raises:
         InputError: An unknown name, key or a value out of range; the message names the key.
@@ -105,6 +106,9 @@ def _override(table: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise InputError(f"override '{override}' is not of the form section.key=value, e.g. train.epochs=10")
+    if len(parts) == 1 and text.strip() == "none":
+        table.pop(key.strip(), None)
+        return
     try:
         value = msgspec.toml.decode(f"value = {text.strip()}")["value"]
     except msgspec.DecodeError:

@@ -125,3 +125,17 @@ def test_per_stage_values_need_one_entry_a_stage() -> None:
         load_recipe("digits-w2a2", ["model.pool=[2, 2, 1]"])
     spec = ConvNetSpec(widths=(4, 5), padding=(1, 0), pool=2)
     assert (spec.paddings, spec.pools) == ((1, 0), (2, 2))
+
+
+def test_a_section_is_left_out_by_none() -> None:
+    assert load_recipe("digits-w2a2").quantize is not None
+    assert load_recipe("digits-w2a2", ["quantize=none"]).quantize is None
+    with pytest.raises(InputError, match="data"):
+        load_recipe("digits-w2a2", ["data=none"])
+
+
+def test_an_unknown_key_of_a_layer_pair_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"'distill\.layers\.x\.weigt'; did you mean 'distill\.layers\.x\.weight'"
+    ):
+        load_recipe("digits-w2a2", ["distill.layers.x.teacher=y", "distill.layers.x.weigt=2"])

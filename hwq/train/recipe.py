@@ -15,6 +15,7 @@ from hwq.train.data_spec import DataSpec as DataSpec
 from hwq.train.distill_spec import DistillSpec as DistillSpec
 from hwq.train.models.spec import ConvNetSpec as ConvNetSpec
 from hwq.train.models.spec import MlpSpec as MlpSpec
+from hwq.train.models.spec import ModelSpec
 from hwq.train.quantize_spec import InputSpec as InputSpec
 from hwq.train.quantize_spec import QuantizeSpec as QuantizeSpec
 from hwq.train.train_spec import TrainSpec as TrainSpec
@@ -30,7 +31,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     data: DataSpec
-    model: ConvNetSpec | MlpSpec
+    model: ModelSpec
     train: TrainSpec
     description: str = ""
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0

@@ -9,9 +9,11 @@ import pytest
 from hwq.errors import InputError
 from hwq.train.recipe import ConvNetSpec, MlpSpec, load_recipe, parse_recipe, resolved, shipped_recipes
 
-TABLES = [
-    "letter-w2a2", "magic-w2a2", "mnist-sfc-w1a1", "mnist-sfc-w2a2", "mnist-tfc-w1a1", "mnist-tfc-w2a2",
-    "spoken-digits-w2a2",
+SHIPPED = [
+    "cifar-cnv-w1a1", "cifar-cnv-w2a2", "cifar-resnet8-w4a4", "digits-mlp-w2a2", "digits-w1a1", "digits-w2a2",
+    "digits-w4a4", "jets-w4a4", "kws-ds-cnn-w4a4", "letter-w2a2", "magic-w2a2", "mnist-lfc-w1a1", "mnist-sfc-w1a1",
+    "mnist-sfc-w2a2", "mnist-tfc-w1a1", "mnist-tfc-w2a2", "spoken-digits-conv1d-w2a2", "spoken-digits-w2a2",
+    "vww-mobilenet-w4a4",
 ]  # fmt: skip
 MINIMAL = """
 name = "mine"
@@ -36,7 +38,7 @@ def toml(tmp_path: Path) -> Path:
 
 
 def test_the_shipped_recipes_are_those_documented_and_all_load() -> None:
-    assert shipped_recipes() == ["digits-mlp-w2a2", "digits-w1a1", "digits-w2a2", "digits-w4a4", *TABLES]
+    assert shipped_recipes() == SHIPPED
     for name in shipped_recipes():
         recipe = load_recipe(name)
         assert recipe.name == name
@@ -93,7 +95,7 @@ def test_an_unknown_name_lists_the_shipped_ones_and_the_nearest() -> None:
         InputError, match="no recipe is called 'digits-w2a'; did you mean 'digits-w2a2'"
     ) as error:
         load_recipe("digits-w2a")
-    assert "digits-mlp-w2a2, digits-w1a1, digits-w2a2, digits-w4a4, letter-w2a2" in str(error.value)
+    assert ", ".join(SHIPPED) in str(error.value)
 
 
 def test_a_missing_file_and_a_broken_file_are_named(tmp_path: Path) -> None:

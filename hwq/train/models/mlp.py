@@ -16,9 +16,10 @@ class Mlp(nn.Module):
     def __init__(self, spec: MlpSpec, input_shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
         features = math.prod(input_shape)
-        layers: list[nn.Module] = [nn.Flatten()]
+        dropout = [nn.Dropout(spec.dropout)] if spec.dropout else []
+        layers: list[nn.Module] = [nn.Flatten(), *dropout]
         for outputs in spec.widths:
-            layers += [nn.Linear(features, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
+            layers += [nn.Linear(features, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(), *dropout]
             features = outputs
         self.layers = nn.Sequential(*layers)
         self.classifier = nn.Linear(features, classes, bias=spec.bias)

@@ -72,8 +72,8 @@ def test_pooled_networks_take_images_of_any_size(side: int) -> None:
 
 def test_a_shortcut_changes_nothing_where_the_shapes_agree() -> None:
     model = net(CIFAR, 10, kind="resnet", width=4)
-    blocks = list(model.get_submodule("blocks"))
-    assert [len(list(b.get_submodule("shortcut"))) for b in blocks] == [0, 2, 2]
+    blocks = list(model.get_submodule("blocks").children())
+    assert [len(list(b.get_submodule("shortcut").children())) for b in blocks] == [0, 2, 2]
     x = torch.rand(1, 4, 6, 6)
     main = blocks[0].get_submodule("main")
     assert torch.equal(blocks[0](x), torch.relu(main(x) + x))

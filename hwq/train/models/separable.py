@@ -44,11 +44,11 @@ def ds_cnn(spec: DsCnnSpec, input_shape: tuple[int, int, int], classes: int) -> 
 
     Source: Zhang et al., Hello Edge (2017); Banbury et al., MLPerf Tiny Benchmark (2021).
     """
-    padding = tuple(
+    height, width = (
         _padding(side, kernel, stride)
         for side, kernel, stride in zip(input_shape[1:], spec.kernel, spec.stride, strict=True)
     )
-    stem = nn.Conv2d(input_shape[0], spec.width, spec.kernel, spec.stride, padding, bias=False)
+    stem = nn.Conv2d(input_shape[0], spec.width, spec.kernel, spec.stride, (height, width), bias=False)
     layers = [stem, nn.BatchNorm2d(spec.width), nn.ReLU()]
     pairs = [(spec.width, spec.width, 1)] * spec.blocks
     return Separable(layers, pairs, classes, dropout=spec.dropout, bias=spec.bias)

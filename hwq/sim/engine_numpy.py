@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from threading import Lock
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -46,7 +47,7 @@ def run(
     workers = worth_workers(plan, rows)
     size = chunk_rows(plan, rows, workers)
     chunks = ({n: a[i : i + size] for n, a in codes.items()} for i in range(0, rows, size))
-    with _ONE_BLAS_THREAD:
+    with ONE_BLAS_THREAD:
         for done, part in zip(
             range(0, rows, size), _in_order(plan, chunks, workers if rows > size else 1), strict=True
         ):
@@ -97,22 +98,23 @@ class _OneBlasThread:
 
     def __init__(self) -> None:
         self._lock, self._runs = Lock(), 0
-        self._before: list[int] = []
+        self._changed: list[tuple[Any, int]] = []
 
     def __enter__(self) -> None:
         with self._lock:
             self._runs += 1
             if self._runs == 1:
-                self._before = [library.num_threads for library in _blas().lib_controllers]
                 for library in _blas().lib_controllers:
-                    library.set_num_threads(1)
+                    if (count := library.num_threads) != 1:
+                        library.set_num_threads(1)
+                        self._changed.append((library, count))
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._runs -= 1
-            if not self._runs:
-                for library, count in zip(_blas().lib_controllers, self._before, strict=True):
-                    library.set_num_threads(count)
+            while not self._runs and self._changed:
+                library, count = self._changed.pop()
+                library.set_num_threads(count)
 
 
-_ONE_BLAS_THREAD = _OneBlasThread()
+ONE_BLAS_THREAD = _OneBlasThread()

@@ -182,7 +182,7 @@ def decode_output(graph: Graph, port: Port, codes: IntArray) -> FloatArray:
     real = graph.meaning(port)
     if real is None:
         raise InputError(f"output '{port.name}' has no real meaning: ask for codes")
-    table = _decode_table(graph, port, real)
+    table = decode_table(graph, port, real)
     if table is None:
         return np.asarray(port.layout.to_file(decode(real, codes), port.shape))
     index = codes - graph.tensors[port.tensor].type.lo
@@ -194,7 +194,7 @@ _TABLES: WeakKeyDictionary[Graph, dict[str, FloatArray | None]] = WeakKeyDiction
 _MOST_ENTRIES = 2**12
 
 
-def _decode_table(graph: Graph, port: Port, real: Real) -> FloatArray | None:
+def decode_table(graph: Graph, port: Port, real: Real) -> FloatArray | None:
     """The nearest float64 of each code of the port's interval, (channels or 1, codes); None if there are many."""
     known = _TABLES.setdefault(graph, {})
     if port.name not in known:

@@ -594,13 +594,14 @@ def cost_evaluate(
 ) -> None:
     """Estimate designs from their layer lists and hold them to what the tools reported, source by source."""
     from hwq import display
-    from hwq.cost import evaluate
+    from hwq.cost import evaluate, row_files
 
-    estimates = evaluate.evaluate(evaluate.read_rows(rows)) if rows else evaluate.held_out()
+    reading = row_files.read(rows) if rows else None
+    estimates = evaluate.evaluate(reading.rows) if reading else evaluate.held_out()
     if as_json:
-        _print_json(evaluate.to_json(estimates))
+        _print_json(evaluate.to_json(estimates, reading))
     else:
-        _show(*display.score_tables(evaluate.scores(estimates), estimates), quiet=quiet)
+        _show(*display.score_tables(evaluate.scores(estimates), estimates, reading), quiet=quiet)
 
 
 @cost_app.command("calibrate")

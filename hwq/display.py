@@ -19,6 +19,7 @@ _NOTHING = 1e9
 if TYPE_CHECKING:
     from hwq.board_ranking import Ranked
     from hwq.cost.evaluate import Score
+    from hwq.cost.row_files import Reading
     from hwq.cost.rows import RowEstimate
 
 _STYLE: dict[str, Any] = {
@@ -254,8 +255,10 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def score_tables(scores: Sequence[Score], estimates: Sequence[RowEstimate]) -> list[Any]:
-    """Errors and bands by stage and target, and which designs are outside the calibrated paths."""
+def score_tables(
+    scores: Sequence[Score], estimates: Sequence[RowEstimate], reading: Reading | None = None
+) -> list[Any]:
+    """Errors and bands by stage and target, which designs are outside the calibrated paths, and what was not used."""
     tables: list[Any] = []
     for (stage, group), rows in groupby(scores, key=lambda s: (s.stage, s.group)):
         table = Table(title=f"{stage}, {group}", **_STYLE)
@@ -286,7 +289,19 @@ def score_tables(scores: Sequence[Score], estimates: Sequence[RowEstimate]) -> l
     flagged = sorted({e.path for e in estimates if e.outside})
     share = sum(e.outside for e in estimates) / max(len(estimates), 1)
     tables.append(f"outside the calibrated paths: {100 * share:.0f} % of {len(estimates):,} designs")
-    return tables + [f"  {path}" for path in flagged]
+    tables += [f"  {path}" for path in flagged]
+    return tables + (_unused(reading) if reading else [])
+
+
+_LISTED = 20
+
+
+def _unused(reading: Reading) -> list[str]:
+    """Rows and fields of a file that were not used; of many the first."""
+    lines = [f"not estimated: row {r.id}: {r.reason}" for r in reading.refused]
+    lines += [f"ignored: row {i.id}: {i.field}: {i.reason}" for i in reading.ignored]
+    more = len(lines) - _LISTED
+    return lines[:_LISTED] + ([f"and {more:,} more that were not used"] if more > 0 else [])
 
 
 def fit_table(fits: Mapping[str, Any]) -> Table:

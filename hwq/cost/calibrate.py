@@ -8,60 +8,34 @@ medians; rows are never pooled.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hwq.cost.fits import Basis, Fit, fits, using
+from hwq.cost.design_bands import design_bands
+from hwq.cost.fits import Basis, Fit
 from hwq.cost.judgements import JUDGEMENTS
 from hwq.cost.laws import conv, pool, product
 from hwq.cost.laws.setting import CLOCK_UNCERTAINTY, VIVADO_UNCERTAINTY, Setting
 from hwq.cost.laws.weights import WeightStatistics
+from hwq.cost.measured import Row, integer, leaving_exactly, left_out, point_sources, points
 from hwq.cost.model import Stage
 
-POINTS = Path(__file__).with_name("points")
-Row = Mapping[str, str]
 Features = dict[str, float]
 Array = npt.NDArray[np.float64]
 _TAIL = 0.05
 """Share of the held-out ratios beyond each end of a band: nominally nine designs in ten lie inside."""
 _VITIS = "2020.2"
 """From this version on the tool is Vitis HLS."""
-_FEW_SOURCES = 0.25
+_LONG_FOLDS = 100
+"""From this II on a folded product holds all its results."""
 _ONE_SOURCE = 1.25
 """Bands found inside one source are widened by this: how far the next source differs is not known."""
-
-
-_left_out: list[str] = []
-
-
-@contextmanager
-def leaving_out(source: str) -> Iterator[None]:
-    """Calibrate without the points and the designs of a source."""
-    _left_out.append(source)
-    try:
-        yield
-    finally:
-        _left_out.pop()
-
-
-def points(name: str) -> list[dict[str, str]]:
-    """Rows of one file of measured designs."""
-    with (POINTS / f"{name}.csv").open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["source"] not in _left_out]
-
-
-def integer(row: Row, *keys: str) -> tuple[int, ...]:
-    """Columns as integers."""
-    return tuple(int(float(row[k])) for k in keys)
 
 
 def non_negative(X: Array, y: Array, weight: Array) -> Array:
@@ -218,6 +192,11 @@ def _latency_ff(row: Row) -> Features:
     return {"live_bits": product.live_bits(w, acc_bits, cycles, latency_setting(row), dsp=dsp > 0)}
 
 
+def _held_ff(row: Row) -> Features:
+    nz, acc_bits, ii = integer(row, "nz", "acc_bits", "ii_cycles")
+    return {"held_bits": product.held_share(ii) * nz * acc_bits}
+
+
 def _layer_ff(row: Row) -> float:
     """Flip-flops without the input registers that a whole design has."""
     n_in, in_bits, ff = integer(row, "n_in", "in_bits", "ff")
@@ -261,6 +240,7 @@ def _size(row: Row) -> str:
 def laws() -> list[Law]:
     """Every law that is fitted."""
     latency = [r for r in points("dense_latency") if r["reuse"] == "1"]
+    folded = [r for r in points("dense_latency") if int(r["ii_cycles"]) > _LONG_FOLDS]
     piped = [r for r in latency if r["latency_cycles"] == "1"]
     shared = points("dense_resource")
     direct, mux = (
@@ -273,6 +253,8 @@ def laws() -> list[Law]:
     return [
         Law("dense/latency/lut", latency, _lut, _latency_lut, f"{nnet}dense_latency.h", _size, sizes),
         Law("dense/latency/ff", piped, _layer_ff, _latency_ff, f"{nnet}dense_latency.h", _size,
+            solve=median_ratio),
+        Law("dense/latency/held_ff", folded, _layer_ff, _held_ff, f"{nnet}dense_latency.h, RF > 1", _size,
             solve=median_ratio),
         *(
             Law(f"dense/resource/lut/{kind}", rows, _lut, _resource_lut, f"{nnet}dense_resource.h",
@@ -289,7 +271,7 @@ def laws() -> list[Law]:
 
 def _enough(rows: Sequence[Row]) -> bool:
     """Two sources, or of one source all."""
-    return bool(rows) and (not _left_out or len({r["source"] for r in rows}) > 1)
+    return bool(rows) and (not left_out() or len({r["source"] for r in rows}) > 1)
 
 
 def _lut(row: Row) -> float:
@@ -375,71 +357,26 @@ def stage_fits() -> dict[str, Fit]:
     return made
 
 
-def design_fits(laws: Mapping[str, Fit]) -> dict[str, Fit]:
-    """Bands of whole designs by code path and target: between the 10 % and the 90 % of real over estimated.
-
-    Sources count alike. Few of them say little of the next, so the band is wider by a fourth over their number.
-    """
-    from hwq.cost.row_schema import TARGETS
-    from hwq.cost.rows import estimate_row
-
-    ratios: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    with using(laws):
-        for row in designs():
-            if row.source in _left_out:
-                continue
-            estimated = estimate_row(row)
-            for target in TARGETS:
-                real, value = getattr(row, target), estimated.values[target].value
-                if real is not None and (real > 0) == (value > 0):
-                    ratio = float(real / value) if value else 1.0
-                    ratios.setdefault((estimated.path, target), []).append((row.source, ratio))
-    return {f"design/{path}/{target}": _design_fit(found) for (path, target), found in sorted(ratios.items())}
-
-
-def _design_fit(found: Sequence[tuple[str, float]]) -> Fit:
-    sources = np.array([source for source, _ in found])
-    ratio = np.array([r for _, r in found])
-    order = np.argsort(ratio)
-    share = np.cumsum(_even(sources)[order] ** 2)
-    lo, hi = (
-        float(ratio[order][min(np.searchsorted(share, q * share[-1]), len(ratio) - 1)]) for q in (0.1, 0.9)
-    )
-    names = sorted(set(sources.tolist()))
-    wider = 1 + _FEW_SOURCES / len(names) * (0.2 if lo == hi == 1 else 1)
-    lo, hi = min(lo, 1) / wider, max(hi, 1) * wider
-    return Fit(
-        coefficients={},
-        lo=_round(lo),
-        hi=_round(hi),
-        basis=Basis.MEASURED,
-        source="whole designs by code path: real over estimated",
-        points=len(ratio),
-        sources={s: int((sources == s).sum()) for s in names},
-        median_ape={s: _round(float(np.median(np.abs(1 / ratio - 1)[sources == s]))) for s in names},
-        method="10 % to 90 %, every source with the same weight; its own laws were fitted with some of the designs",
-        coverage=_round(float(((lo <= ratio) & (ratio <= hi)).mean())),
-    )
-
-
-def designs() -> list[Any]:
-    """The measured designs with their layers."""
-    from hwq.cost.evaluate import read_rows
-
-    return read_rows(POINTS / "designs.json")
-
-
 def calibrate() -> dict[str, Fit]:
-    """All fits; with a source left out, laws that only it has points for stay as shipped."""
-    fitted = {law.name: fit_law(law) for law in laws() if _enough(law.rows)}
-    found = {**(fits() if _left_out else {}), **JUDGEMENTS, **fitted}
-    if points("dense_resource"):
-        found["dense/resource/bram18"] = bram_fit()
-    if any((r["io"], r["licence"]) == ("parallel", "Apache-2.0") for r in points("conv")):
-        found["conv/parallel/mux"] = mux_fit(found["dense/latency/lut"])
-    found |= stage_fits()
-    found = {name: fit for name, fit in found.items() if not name.startswith("design/") or name in JUDGEMENTS}
-    return dict(sorted({**found, **design_fits(found)}.items()))
+    """All fits; with a source left out, laws that only it has points for are fitted with it all the same."""
+    return dict(sorted({**fitted_laws(), **design_bands(fitted_laws)}.items()))
+
+
+def fitted_laws() -> dict[str, Fit]:
+    """All fits but the bands of designs, without the sources that are left out."""
+    return dict(_fitted_laws(left_out() & point_sources()))
+
+
+@cache
+def _fitted_laws(left: frozenset[str]) -> dict[str, Fit]:
+    base = dict(_fitted_laws(frozenset())) if left else {}
+    with leaving_exactly(left):
+        found = {**base, **JUDGEMENTS, **{law.name: fit_law(law) for law in laws() if _enough(law.rows)}}
+        if points("dense_resource"):
+            found["dense/resource/bram18"] = bram_fit()
+        if any((r["io"], r["licence"]) == ("parallel", "Apache-2.0") for r in points("conv")):
+            found["conv/parallel/mux"] = mux_fit(found["dense/latency/lut"])
+        return found | stage_fits()
 
 
 def encoded() -> bytes:

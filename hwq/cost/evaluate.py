@@ -7,21 +7,17 @@ most of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-import msgspec
-
 from hwq.cost.fits import using
 from hwq.cost.model import Value
+from hwq.cost.row_files import Reading
 from hwq.cost.row_schema import TARGETS, Row
 from hwq.cost.rows import RowEstimate, estimate_row
-from hwq.errors import InputError
 
-_MAX_BYTES = 1 << 28
 _CLOSE = (0.1, 0.2, 0.5)
 
 
@@ -50,30 +46,6 @@ class Score:
     width: float
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Rows of a JSON file: a list of designs with their layers.
-
-    Raises:
-        InputError: It cannot be read, or a row is not as it should be; names the row.
-    """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise InputError(f"{path} is larger than {_MAX_BYTES >> 20} MiB")
-        found = msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw])
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no JSON list of designs: {error}") from error
-    return [_row(path, i, raw) for i, raw in enumerate(found)]
-
-
-def _row(path: Path, index: int, raw: msgspec.Raw) -> Row:
-    try:
-        return msgspec.convert(msgspec.json.decode(raw), Row, strict=False)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: row {index}: {error}") from error
-
-
 def evaluate(rows: Iterable[Row]) -> list[RowEstimate]:
     """An estimate of every row."""
     return [estimate_row(row) for row in rows]
@@ -84,7 +56,8 @@ def held_out() -> list[RowEstimate]:
 
     What was set by hand (`hwq.cost.judgements`) saw all of them, so the errors are those of the fits only.
     """
-    from hwq.cost.calibrate import calibrate, designs, leaving_out
+    from hwq.cost.calibrate import calibrate
+    from hwq.cost.measured import designs, leaving_out
 
     rows = designs()
     found = []
@@ -96,8 +69,8 @@ def held_out() -> list[RowEstimate]:
     return found
 
 
-def to_json(estimates: Iterable[RowEstimate]) -> dict[str, Any]:
-    """For machines: by row, the values with their bands."""
+def to_json(estimates: Iterable[RowEstimate], reading: Reading | None = None) -> dict[str, Any]:
+    """For machines: by row, the values with their bands; and what of the file was not used."""
     return {
         "rows": [
             {
@@ -108,7 +81,9 @@ def to_json(estimates: Iterable[RowEstimate]) -> dict[str, Any]:
                 **{t: _band(e.values[t]) for t in TARGETS},
             }
             for e in estimates
-        ]
+        ],
+        "not_estimated": [asdict(r) for r in reading.refused] if reading else [],
+        "ignored": [asdict(i) for i in reading.ignored] if reading else [],
     }
 
 

@@ -71,13 +71,6 @@ JUDGEMENTS: dict[str, Fit] = {
     "design/outside": structural("band of a design of a kind that was never measured", 0.3, 3.0),
     "design/outside/dsp": structural("DSP blocks of such a design: the laws count them", 0.8, 1.25),
     "design/outside/cycles": structural("cycles of such a design: the laws count them", 0.85, 1.25),
-    "dense/latency/reuse_ff": cited(
-        "registers that a folded design of constants holds beyond those of the pipeline: 2 to 4 times on 65 designs",
-        0.4,
-        2.0,
-        65,
-        live_bits=2.5,
-    ),
     "conv/stream/resource/ff": cited(
         "streaming convolutions with shared multipliers: within 3 % on 5 designs of 32 bits, 20 % on 2 of 16",
         0.7,

@@ -59,35 +59,49 @@ def _weights(layer: Layer, n_in: int, n_out: int) -> WeightStatistics:
     n, bits = n_in * n_out, layer.w_bits or 16
     w = layer.w or Weights()
     levels = np.arange(-(1 << (min(bits, _MAX_EXPECTED_BITS) - 1)), 1 << (min(bits, _MAX_EXPECTED_BITS) - 1))
-    nz = w.nz if w.nz is not None else round(n * (1 - 1 / len(levels)))
+    nz = min(n, w.nz if w.nz is not None else round(n * (1 - 1 / len(levels))))
     if w.u2 is not None and w.u3 is not None:
         u2, u3 = w.u2, w.u3
     else:
-        appears = -np.expm1(n_out * nz / n * np.log1p(-1 / len(levels))) if len(levels) > 1 else np.ones(1)
+        appears = -np.expm1(n_out * nz / n * np.log1p(-1 / len(levels)))
         digits = csd_digits(levels)
-        u2, u3 = (min(nz, round(n_in * float(appears) * int((digits >= d).sum()))) for d in (2, 3))
+        u2, u3 = (round(n_in * float(appears) * int((digits >= d).sum())) for d in (2, 3))
         u3 = u3 if w.csd_ge3 is None else min(u3, w.csd_ge3)
+    u2 = min(u2, nz)
     csd = w.csd if w.csd is not None else 3 * nz
-    return WeightStatistics(n_in, n_out, bits, nz, u2, u3, max(0, csd - n_out))
+    return WeightStatistics(n_in, n_out, bits, nz, u2, min(u3, u2), max(0, csd - n_out))
 
 
 def _core(layer: Layer, n_in: int, n_out: int, setting: Setting) -> Product:
     return product(_weights(layer, n_in, n_out), layer.in_bits or 16, layer.acc_bits or 16, setting)
 
 
+def _matrix(layer: Layer) -> tuple[int, int]:
+    """Rows and columns; one that is not said follows from the number of weights."""
+    weights = (layer.w.n if layer.w else None) or 1
+    n_in = layer.n_in or max(1, weights // (layer.n_out or weights))
+    return n_in, layer.n_out or max(1, weights // n_in)
+
+
 def _dense(layer: Layer, setting: Setting) -> LayerCost:
-    n_in, n_out = layer.n_in or 1, layer.n_out or 1
+    n_in, n_out = _matrix(layer)
     core = _core(layer, n_in, n_out, setting)
     extra = ZERO
     cycles, ii, fill = core.latency_cycles, core.ii_cycles, 0
     if setting.stream:
         extra = staged(judged("stream/control/lut", layers=1), "lut", setting)
         cycles += 1
-        ii, fill = cycles, cycles
+        ii = _task_interval(core.ii_cycles, cycles, setting)
+        fill = cycles
     return built(
         _node(layer), f"dense/{core.path.split()[0]}", lut=core.lut + extra, ff=core.ff, dsp=core.dsp,
         bram18=core.bram18, latency_cycles=cycles, ii_cycles=ii, fill_cycles=fill, outside=core.outside,
     )  # fmt: skip
+
+
+def _task_interval(pipelined: int, cycles: int, setting: Setting) -> int:
+    """Of a streaming task of one word: Vitis HLS starts it again when it has ended, Vivado HLS pipelines it."""
+    return cycles + 1 if setting.vitis else pipelined
 
 
 def _sizes(layer: Layer) -> tuple[int, int, int, int]:
@@ -127,7 +141,7 @@ def _conv(layer: Layer, setting: Setting) -> LayerCost:
             ff = staged(fits()["conv/stream/resource/ff"].value(features), "ff", setting, shared=True)
         else:
             lut += staged(judged("stream/control/lut", layers=1), "lut", setting)
-            ff += staged(judged("window/ff", bits=window), "ff", setting)
+            ff += staged(judged("window/ff", bits=window + _SHIFT_FF * shifts), "ff", setting)
         lut += staged(judged("line_buffer/lut", shift_registers=lines), "lut", setting)
         ii = cycles
         rows = ((layer.kh or 1) - 1) * width + (layer.kw or 1)
@@ -151,6 +165,8 @@ def _conv(layer: Layer, setting: Setting) -> LayerCost:
 
 
 _SHARED_POSITION_CYCLES = 7
+_SHIFT_FF = 64
+"""Of one shift register of a line buffer in HLS reports (sheet 4)."""
 _WIDE_BITS = 32
 
 
@@ -167,8 +183,14 @@ def _pool(layer: Layer, setting: Setting) -> LayerCost:
     channels, bits = layer.in_ch or layer.out_ch or 1, layer.in_bits or 16
     kernel = (layer.ph or layer.kh or 1, layer.pw or layer.kw or 1)
     if not setting.stream:
-        fit = fits()["max_pool/parallel/lut"]
-        lut = banded(fit, pool.parallel_lut_features(out * channels, taps, bits), outside=layer.op == "avg")
+        mean = layer.op == "avg"
+        lut = banded(
+            fits()["max_pool/parallel/lut"],
+            pool.parallel_lut_features(out * channels, taps, bits),
+            outside=mean,
+        )
+        if mean:
+            lut = lut.scaled(*(_MEAN_POOL_SHARE,) * 3)
         return built(_node(layer), "pool/parallel", lut=staged(lut, "lut", setting), latency_cycles=0)
     lut = banded(
         fits()["max_pool/stream/lut"], pool.stream_lut_features(channels, kernel, width, bits), outside=True
@@ -190,6 +212,10 @@ def _lanes(layer: Layer, setting: Setting) -> tuple[int, int]:
     return lanes, max(1, elements // lanes)
 
 
+_MEAN_POOL_SHARE = 0.56
+"""An adder is a comparison without its selection: .51 to .68 of a maximum's LUTs in 8 reports."""
+_VITIS_TABLES = 2
+"""Memories of a softmax in Vitis HLS 2022.2 over those of Vivado HLS: 8 for 4, two reports."""
 _TABLES = ("sigmoid", "tanh", "elu", "selu", "softplus", "softsign", "exponential", "hard_tanh")
 
 
@@ -231,16 +257,27 @@ def _activation(layer: Layer, setting: Setting) -> LayerCost:
     return built(
         _node(layer), f"activation/{kind}", lut=lut, ff=staged(ff, "ff", setting), dsp=dsp,
         bram18=staged(Value(bram, 0, 2 * bram), "bram18", setting),
-        latency_cycles=latency, ii_cycles=latency if setting.stream else 1,
+        latency_cycles=latency, ii_cycles=_lane_interval(words, latency, setting),
         fill_cycles=min(latency, 3) if setting.stream else 0,
     )  # fmt: skip
 
 
+def _lane_interval(words: int, latency: int, setting: Setting) -> int:
+    if not setting.stream:
+        return 1
+    return latency if words > 1 else _task_interval(1, latency, setting)
+
+
 def _softmax(layer: Layer, setting: Setting) -> LayerCost:
-    """The stable form: a table of exponentials for two lanes, one of inverses, a multiplier a lane."""
+    """The stable form: a table of exponentials for two lanes, one of inverses, a multiplier a lane.
+
+    Folded, a table answers two lanes every cycle of its interval (9 designs of RF 1 to 128).
+    """
     lanes, words = _lanes(layer, setting)
     latency = 13 if setting.series7 else 4
-    tables = math.ceil(lanes / 2) + 1
+    tables = math.ceil(lanes / 2 / (layer.rf or 1)) + 1
+    if setting.vitis:
+        tables *= _VITIS_TABLES
     lut = fits()["softmax/lut"].value({"pairs": float(lanes * lanes)})
     ff = Value(lanes * 16.0 * latency, 100, lanes * 300.0)
     cycles = words - 1 + latency + (3 if setting.stream else 0)

@@ -7,19 +7,24 @@ from typing import Annotated, Literal
 import msgspec
 
 Count = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 Bits = Annotated[int, msgspec.Meta(ge=1, le=128)]
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """Of a layer's integer weights: all, those not zero, distinct ones of >= 2 and >= 3 signed digits."""
+    """Of a layer's integer weights: all, those not zero, distinct ones of >= 2 and >= 3 signed digits.
 
-    n: int | None = None
-    nz: int | None = None
-    u2: int | None = None
-    u3: int | None = None
-    csd: int | None = None
-    csd_ge3: int | None = None
+    `src` begins with ``expected`` where they are what an initialiser gives on average, not counted.
+    """
+
+    n: Whole | None = None
+    nz: Whole | None = None
+    u2: Whole | None = None
+    u3: Whole | None = None
+    csd: Whole | None = None
+    csd_ge3: Whole | None = None
+    src: str | None = None
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -65,8 +70,8 @@ class Row(msgspec.Struct, frozen=True):
     """A design and, where known, what a tool said of it; None is unknown."""
 
     id: str
-    stage: Literal["csynth", "post_synth", "post_route"]
     layers: Annotated[list[Layer], msgspec.Meta(min_length=1, max_length=4096)]
+    stage: Literal["csynth", "post_synth", "post_route"] = "csynth"
     source: str = ""
     flow: str = ""
     template: str = "upstream"
@@ -74,6 +79,7 @@ class Row(msgspec.Struct, frozen=True):
     unit_kind: str | None = None
     design_style: str | None = None
     tool: str | None = None
+    part: str | None = None
     family: str | None = None
     speed: int | None = None
     clock_ns: Annotated[float, msgspec.Meta(gt=0, le=1e4)] | None = None

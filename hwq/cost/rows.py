@@ -10,17 +10,16 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
-import msgspec
-
-from hwq.cost.fits import fits
+from hwq.cost.design_bands import ANY, banded_value, family
+from hwq.cost.fits import Fit, fits
 from hwq.cost.laws import dataflow
 from hwq.cost.laws.setting import VIVADO_UNCERTAINTY, Setting, built, judged, staged
-from hwq.cost.model import ZERO, LayerCost, Stage, Value
+from hwq.cost.model import LayerCost, Stage, Value
+from hwq.cost.row_defaults import SERIES7, ULTRASCALE, VIVADO_FLOW, complete
 from hwq.cost.row_layers import layer_cost
-from hwq.cost.row_schema import CYCLES, RESOURCES, TARGETS, Layer, Row
+from hwq.cost.row_schema import CYCLES, RESOURCES, Layer, Row
+from hwq.cost.row_scope import has_guessed_weights, is_outside
 from hwq.ir import Node
-
-_UNCERTAINTY = {"hls4ml/Vivado": VIVADO_UNCERTAINTY}
 
 
 class Style(str, Enum):
@@ -44,54 +43,68 @@ class RowEstimate:
     values: dict[str, Value]
 
 
-def estimate_row(row: Row) -> RowEstimate:
-    """Resources and cycles of a row, without its results.
+@dataclass(frozen=True)
+class Figures:
+    """What the laws say of a row, without bands: the row as it was completed, its path, numbers by target."""
 
-    Bands are those of designs of the same path, source by source; where there are none, wide ones by judgement.
-    """
-    row = msgspec.structs.replace(row, layers=_with_channels(row.layers))
+    row: Row
+    path: str
+    outside: bool
+    values: dict[str, float]
+
+
+def figures(row: Row) -> Figures:
+    """Resources and cycles of a row, without its results."""
+    row = complete(row)
     layers = [layer_cost(layer, _setting(layer, row)) for layer in row.layers]
     style = _style(row)
     layers += _between(row, style)
-    values = {name: sum((getattr(c, name) for c in layers), ZERO) for name in RESOURCES}
+    values = {name: math.fsum(getattr(c, name).value for c in layers) for name in RESOURCES}
     latency, ii = _schedule(layers, style)
-    values |= {"lat_max": Value.exact(latency), "ii_max": Value.exact(ii)}
-    path = f"{style.value}/{layers[0].path if row.level == 'layer' else _strategy(row)}"
-    outside = row.template != "upstream" or any(c.outside_calibration and _foreign(c) for c in layers)
-    outside = outside or not any(f"design/{path}/{t}" in fits() for t in TARGETS)
-    return RowEstimate(
-        row, path, outside, {t: _with_band(v, path, t, outside=outside) for t, v in values.items()}
-    )
+    values |= {"lat_max": latency, "ii_max": ii}
+    return Figures(row, _path(row, layers, style), is_outside(row, layers), values)
 
 
-def _foreign(cost: LayerCost) -> bool:
-    """Kinds of layers of which no design is calibrated."""
-    return cost.path.startswith(("unknown", "gru", "conv/parallel"))
+def estimate_row(row: Row) -> RowEstimate:
+    """Figures of a row with the bands that designs of other sources gave."""
+    made = figures(row)
+    bands = {target: _with_band(value, target, made) for target, value in made.values.items()}
+    return RowEstimate(made.row, made.path, made.outside, bands)
 
 
-def _with_band(value: Value, path: str, target: str, *, outside: bool) -> Value:
-    fit = fits().get(f"design/{path}/{target}")
-    if outside or fit is None:
+def _path(row: Row, layers: list[LayerCost], style: Style) -> str:
+    """Names the code path whose designs gave the band."""
+    if row.level == "layer":
+        return f"{style.value}/{layers[0].path}"
+    guessed = " guessed weights" if has_guessed_weights(row) else ""
+    return f"{style.value}/{_kind(row)}/{_strategy(row)}{guessed}"
+
+
+def _kind(row: Row) -> str:
+    kinds = [layer.type for layer in row.layers]
+    if any("conv" in kind for kind in kinds):
+        return "conv"
+    return "dense" if any(kind == "dense" or "_fc" in kind for kind in kinds) else kinds[0]
+
+
+def _with_band(value: float, target: str, made: Figures) -> Value:
+    """Between the ends that designs of the path gave; at later stages the spread of the stage's ratio joins."""
+    fit = _band(made, target)
+    low, high = math.log(fit.lo), math.log(fit.hi)
+    if made.row.stage != Stage.CSYNTH.value and target in RESOURCES:
+        kind = "resource" if "resource" in made.path else "latency"
+        ratio = fits()[f"stage/{kind}/{target}"]
+        low, high = -math.hypot(low, math.log(ratio.lo)), math.hypot(high, math.log(ratio.hi))
+    lo, hi = banded_value(value, target, math.exp(low), math.exp(high))
+    return Value(value, lo, hi)
+
+
+def _band(made: Figures, target: str) -> Fit:
+    if made.outside:
         suffix = "/cycles" if target in CYCLES else "/dsp" if target == "dsp" else ""
-        fit = fits()[f"design/outside{suffix}"]
-    return Value(value.value, math.floor(value.value * fit.lo), math.ceil(value.value * fit.hi))
-
-
-def _with_channels(layers: list[Layer]) -> list[Layer]:
-    """Activations of images that do not say their channels get those of what they read."""
-    channels: int | None = None
-    found = []
-    for given in layers:
-        layer = given
-        if (
-            layer.out_ch is None
-            and layer.in_ch is None
-            and layer.type in ("activation", "batchnorm", "softmax")
-        ):
-            layer = msgspec.structs.replace(layer, out_ch=channels)
-        channels = layer.out_ch or (channels if layer.type in ("pad", "resize") else layer.n_out)
-        found.append(layer)
-    return found
+        return fits()[f"design/outside{suffix}"]
+    names = (made.path, f"family {family(made.path)}", ANY)
+    return next(fits()[key] for name in names if (key := f"design/{name}/{target}") in fits())
 
 
 def _style(row: Row) -> Style:
@@ -110,13 +123,13 @@ def _strategy(row: Row) -> str:
     matrices = [layer for layer in row.layers if layer.w is not None or layer.w_bits]
     folded = any((layer.rf or 1) > 1 for layer in matrices)
     shared = any(layer.strategy == "resource" for layer in matrices) and folded
-    kinds = "conv" if any("conv" in layer.type for layer in row.layers) else "dense"
-    return f"{kinds}/{'resource' if shared else 'latency reuse' if folded else 'latency'}"
+    return "resource" if shared else "latency reuse" if folded else "latency"
 
 
 def _setting(layer: Layer, row: Row) -> Setting:
-    series7 = row.family in ("zynq7", "artix7", "kintex7", "virtex7")
-    timing = fits()[f"timing/{'series7' if series7 else 'ultrascale_plus'}"].coefficients
+    series7 = row.family in SERIES7
+    kind = "series7" if series7 else "ultrascale" if row.family in ULTRASCALE else "ultrascale_plus"
+    timing = fits()[f"timing/{kind}"].coefficients
     grade = fits()["timing/speed_grade"].coefficients[f"grade{min(max(row.speed or 2, 1), 3)}"]
     setting = Setting(
         stream=row.io == "io_stream",
@@ -129,7 +142,9 @@ def _setting(layer: Layer, row: Row) -> Setting:
         stage=Stage(row.stage),
         distributed=layer.strategy == "distributed_arithmetic",
     )
-    return replace(setting, uncertainty=_UNCERTAINTY.get(row.flow, setting.uncertainty))
+    if row.flow == VIVADO_FLOW:
+        return replace(setting, uncertainty=VIVADO_UNCERTAINTY, vitis=False)
+    return setting
 
 
 # --- what lies between -----------------------------------------------------------------------------
@@ -166,7 +181,7 @@ def _between(row: Row, style: Style) -> list[LayerCost]:
             lanes = _result_lanes(layer) if "Vivado" in row.flow else 1  # which takes a pixel apart
             bits = _result_bits(layer) // lanes
             lut += lanes * dataflow.fifo_lut(depth, bits)
-            ff += lanes * dataflow.fifo_ff(depth, bits)
+            ff += lanes * dataflow.fifo_ff(depth, bits, registers=setting.vitis)
             bram += lanes * dataflow.fifo_bram18(depth, bits)
         fit = fits()["fifo/srl/lut"]
         return [built(node, "top/stream", lut=staged(Value(lut, lut * fit.lo, lut * fit.hi), "lut", setting),

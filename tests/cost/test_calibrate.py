@@ -9,6 +9,7 @@ import pytest
 
 from hwq.cost import calibrate
 from hwq.cost.fits import FITS_FILE, Basis, fits
+from hwq.cost.measured import points
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_held_out_error_and_coverage(
 
 def test_every_point_says_where_it_comes_from() -> None:
     for name in ("dense_latency", "dense_resource", "conv", "max_pool", "synthesis_pairs"):
-        for row in calibrate.points(name):
+        for row in points(name):
             assert row["source"].count("/") == 1
             assert row["licence"] in ("Apache-2.0", "MIT", "numbers cited as facts")
             assert row["commit"] or name == "synthesis_pairs"

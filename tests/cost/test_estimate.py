@@ -188,7 +188,7 @@ def test_a_thousand_estimates_a_second() -> None:
     graph = mlp()
     choice = config(graph)
     estimate(graph, choice)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(300):
         estimate(graph, choice)
-    assert 300 / (time.perf_counter() - start) > 1000
+    assert 300 / (time.process_time() - start) > 1000

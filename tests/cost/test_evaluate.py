@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from hwq.cli import app
 from hwq.cost import evaluate
-from hwq.cost.calibrate import designs
 from hwq.cost.fits import fits
+from hwq.cost.measured import designs
 from hwq.cost.row_schema import TARGETS, Row
 from hwq.cost.rows import estimate_row
 
@@ -86,7 +86,9 @@ def test_json_has_a_line_for_every_row(tmp_path: Path) -> None:
     )
     done = CliRunner().invoke(app, ["cost", "evaluate", str(source), "--json"])
     assert done.exit_code == 0, done.output
-    (found,) = json.loads(done.output)["rows"]
+    said = json.loads(done.output)
+    assert set(said) == {"rows", "not_estimated", "ignored"}
+    (found,) = said["rows"]
     assert set(found) == {"id", "stage", "path", "outside_calibration", *TARGETS}
     assert set(found["lut"]) == {"value", "lo", "hi"}
 
@@ -107,17 +109,9 @@ def test_the_fit_file_is_what_the_points_give(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("{", "is no JSON list of designs"),
-        ('{"rows": []}', "is no JSON list of designs"),
-        ('[{"id": "a", "stage": "csynth"}]', "row 0: Object missing required field `layers`"),
-        ('[{"id": "a", "stage": "guess", "layers": [{"type": "dense"}]}]', "row 0: Invalid enum value"),
-        ('[{"id": "a", "stage": "csynth", "layers": []}]', "row 0:"),
-        ('[{"id": "a", "stage": "csynth", "layers": [{"type": "dense", "n_in": -3}]}]', "n_in"),
-    ],
+    ("text", "said"), [("{", "is no JSON list"), ('{"a": []}', "is no JSON list of designs")]
 )
-def test_rows_that_cannot_be_used(text: str, said: str, tmp_path: Path) -> None:
+def test_files_that_cannot_be_used(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text(text)
     done = CliRunner().invoke(app, ["cost", "evaluate", str(path)])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hwq.cost.calibrate import integer, points, statistics
+from hwq.cost.calibrate import statistics
 from hwq.cost.laws import dataflow, product
 from hwq.cost.laws.weights import count, csd_digits, live_comparators
+from hwq.cost.measured import integer, points
 
 
 def naf_digits(value: int) -> int:

@@ -56,9 +56,12 @@ def fifo_lut(depth: int, bits: int) -> float:
     return fits()[f"fifo/{kind}/lut"].predict({"fifos": 1, "bits": bits, "log2_depth": log_depth})
 
 
-def fifo_ff(depth: int, bits: int) -> float:
-    """Sheet 8: 6 for a shift register; with block RAM an output register and the counters."""
-    if depth <= 2:
+def fifo_ff(depth: int, bits: int, *, registers: bool = True) -> float:
+    """Sheet 8: 6 for a shift register; with block RAM an output register and the counters.
+
+    Vitis HLS builds the shallowest of registers, Vivado HLS of shift registers.
+    """
+    if depth <= _REGISTERS and registers:
         return 2 * bits + 4
     return bits + 10 + 2 * math.log2(depth) if fifo_bram18(depth, bits) else 6
 

@@ -41,8 +41,10 @@ class Product:
 
 
 _WIDE_BLOCKS = 4
-_II_FILL = 2
-"""On the one folded design whose weights are known (xc7z020, RF 64): 13 constants a multiplier, II 15."""
+_II_FILL = 3
+"""Cycles beyond the constants a multiplier: -3 to 13 on 30 layers of expected weights, 2 on a design of known ones."""
+_HELD_CYCLES = 10.0
+"""Products wait for the last one: on a folded MLP half of them are held at II 8, nearly all at 32 and beyond."""
 
 
 def block_factor(n: int, reuse: int) -> int:
@@ -53,6 +55,11 @@ def block_factor(n: int, reuse: int) -> int:
 # --- Latency: unrolled logic, weights as constants ------------------------------------------------
 
 
+def multiplier_limit(w: WeightStatistics, reuse: int) -> int:
+    """Multipliers that hls4ml allows a folded product; DSP blocks or LUTs."""
+    return max(0, block_factor(w.n, reuse) - (w.n - w.nz) // reuse)
+
+
 def latency_dsp(w: WeightStatistics, in_bits: int, reuse: int) -> int:
     """Law L1: ``min(u3, ceil(n/RF) - floor(n_zeros/RF))``, 0 where products are narrow.
 
@@ -60,15 +67,33 @@ def latency_dsp(w: WeightStatistics, in_bits: int, reuse: int) -> int:
     """
     if in_bits * w.bits < DSP_PRODUCT_BITS:
         return 0
-    return max(0, min(w.u3, block_factor(w.n, reuse) - (w.n - w.nz) // reuse)) * dsp_blocks(in_bits, w.bits)
+    return min(w.u3, multiplier_limit(w, reuse)) * dsp_blocks(in_bits, w.bits)
 
 
-def latency_ii(w: WeightStatistics, reuse: int) -> int:
-    """Law L2: constants a multiplier, and the cycles that fill it; never more than asked for."""
+def turns(w: WeightStatistics, reuse: int) -> int:
+    """Constants that take turns on one multiplier; 0 where each has its own, or none is needed."""
+    limit = max(1, multiplier_limit(w, reuse))
+    return math.ceil(w.u3 / limit) if w.u3 > limit else 0
+
+
+def latency_schedule(w: WeightStatistics, pipeline: int, reuse: int) -> tuple[int, int]:
+    """Law L2: (latency, II) in cycles of a product whose unfolded pipeline has so many stages.
+
+    Shared multipliers work for as many cycles as constants take turns, and some that fill them. Without sharing the
+    tool only schedules a function that is not pipelined: a stage more, and a start when it is done (54 folded layers).
+
+    >>> narrow = WeightStatistics(32, 64, 4, 1600, 32, 0)
+    >>> latency_schedule(narrow, 1, 512), latency_schedule(narrow, 0, 512), latency_schedule(narrow, 1, 1)
+    ((2, 3), (0, 1), (1, 1))
+    """
     if reuse == 1:
-        return 1
-    limit = max(1, block_factor(w.n, reuse) - (w.n - w.nz) // reuse)
-    return min(reuse, math.ceil(w.u3 / limit) + _II_FILL)
+        return pipeline, 1
+    waits = turns(w, reuse)
+    if not waits:
+        latency = pipeline + 1 if pipeline else 0
+        return latency, min(reuse, latency + 1)
+    ii = min(reuse, waits + _II_FILL)
+    return max(pipeline, 1) + ii - 1, ii
 
 
 def latency_lut_features(
@@ -82,7 +107,7 @@ def latency_lut_features(
         "adder_bits": w.nz * acc_bits,
         "shift_add_bits": (w.u2 - w.u3) * in_bits,
         "dsp": dsp,
-        "lut_product_bits": (w.u3 - dsp) * in_bits if reuse == 1 or not dsp else 0,
+        "lut_product_bits": max(0, w.u3 - dsp) * in_bits if reuse == 1 or not dsp else 0,
     }
 
 
@@ -114,6 +139,15 @@ def live_bits(w: WeightStatistics, acc_bits: int, cycles: int, setting: Setting,
     return bits
 
 
+def held_share(ii: int) -> float:
+    """Share of a folded product's results that wait in registers until the last one is there.
+
+    >>> round(held_share(2), 3), round(held_share(8), 3), round(held_share(64), 3)
+    (0.095, 0.503, 0.998)
+    """
+    return -math.expm1(-(ii - 1) / _HELD_CYCLES)
+
+
 def latency_delay_ns(w: WeightStatistics, setting: Setting, *, dsp: bool) -> float:
     """A multiplication in a DSP, else the digits of the constants; and the levels of the adder tree (law L8)."""
     levels = math.log2(max(1.0, terms(w, dsp=dsp) / w.n_out))
@@ -132,22 +166,22 @@ def latency_product(w: WeightStatistics, in_bits: int, acc_bits: int, setting: S
     lut = banded(fit, features, outside=outside, judgement=judgement)
     narrow = fit.coefficients["adder_bits"] * tree_bits(w, in_bits, acc_bits) * fit.lo
     lut = lut.spanning(min(narrow, lut.lo), lut.hi)
-    cycles = setting.cycles(latency_delay_ns(w, setting, dsp=dsp > 0))
-    bits = {"live_bits": live_bits(w, acc_bits, cycles, setting, dsp=dsp > 0)}
-    ff = (
-        banded(ff_fit, bits, outside=outside)
-        if setting.reuse == 1
-        else judged("dense/latency/reuse_ff", **bits)
-    )
+    pipeline = setting.cycles(latency_delay_ns(w, setting, dsp=dsp > 0))
+    cycles, ii = latency_schedule(w, pipeline, setting.reuse)
+    held = held_share(ii) if turns(w, setting.reuse) else 0.0
+    stages = pipeline if held else cycles
+    bits = {"live_bits": (1 - held) * live_bits(w, acc_bits, stages, setting, dsp=dsp > 0)}
+    ff = banded(ff_fit, bits, outside=outside)
+    if held:
+        ff += fits()["dense/latency/held_ff"].value({"held_bits": held * w.nz * acc_bits})
     ff = ff.spanning(0, w.n_out * acc_bits)
-    ii = latency_ii(w, setting.reuse)
     return Product(
         path="latency",
         lut=staged(lut, "lut", setting),
         ff=staged(ff, "ff", setting),
         dsp=_dsp_value(dsp, setting),
         bram18=ZERO,
-        latency_cycles=cycles + ii - 1,
+        latency_cycles=cycles,
         ii_cycles=ii,
         outside=outside,
     )

@@ -34,6 +34,7 @@ class Setting:
         stage: Whose numbers are asked for.
         distributed: Distributed arithmetic.
         uncertainty: Share of the period that the HLS tool holds back.
+        vitis: Vitis HLS, else Vivado HLS.
     """
 
     stream: bool
@@ -46,6 +47,7 @@ class Setting:
     stage: Stage
     distributed: bool = False
     uncertainty: float = CLOCK_UNCERTAINTY
+    vitis: bool = True
 
     @property
     def usable_ns(self) -> float:

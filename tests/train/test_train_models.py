@@ -11,6 +11,7 @@ from torch import nn
 from hwq.errors import InputError
 from hwq.frontends.brevitas import weight_integers
 from hwq.train.network import build_network
+from hwq.train.quantize_spec import Granularity, QuantizeSpec
 from hwq.train.quantizers import quant_activation, quant_input, quant_layer
 from hwq.train.recipe import InputSpec, Recipe, load_recipe
 
@@ -30,34 +31,36 @@ def values(tensor: torch.Tensor) -> list[float]:
 
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_weights_are_symmetric_integers_times_a_scale(bits: int) -> None:
-    layer = quant_layer(nn.Linear(64, 64, bias=False), bits, "tensor")
+    layer = quant_layer(nn.Linear(64, 64, bias=False), QuantizeSpec(bits, 2))
     layer.get_parameter("weight").data[0, :2] = torch.tensor([9.0, -9.0])
     assert integers(layer).min() == -integers(layer).max()
     assert integers(layer).max() == 2 ** (bits - 1) - 1
 
 
 def test_binary_weights_have_two_values_and_zero_is_positive() -> None:
-    layer = quant_layer(nn.Linear(8, 8, bias=False), 1, "tensor")
+    layer = quant_layer(nn.Linear(8, 8, bias=False), QuantizeSpec(1, 2))
     layer.get_parameter("weight").data[0, 0] = 0.0
     assert np.unique(integers(layer)).tolist() == [-1, 1]
     assert integers(layer)[0, 0] == 1
 
 
 def test_scales_are_one_an_output_or_one_in_all() -> None:
-    for scale, count in (("channel", 5), ("tensor", 1)):
-        named = dict(quant_layer(nn.Linear(8, 5, bias=False), 4, scale).named_parameters())
-        assert named["weight_quant.tensor_quant.scaling_impl.value"].numel() == count
+    scales: tuple[tuple[Granularity, int], ...] = (("channel", 5), ("tensor", 1))
+    for scale, count in scales:
+        layer = quant_layer(nn.Linear(8, 5, bias=False), QuantizeSpec(4, 2, weight_scale=scale))
+        assert layer.get_parameter("weight_quant.tensor_quant.clip.value").numel() == count
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_activations_are_unsigned_codes_of_all_levels(bits: int) -> None:
-    layer = quant_activation(bits).eval()
+    layer = quant_activation(QuantizeSpec(2, bits), unsigned=True).eval()
     assert len(values(layer(torch.linspace(-1, 6, 10_001)))) == 2**bits
     assert layer(torch.tensor([-3.0])).tolist() == [0.0]
 
 
 def test_one_bit_activations_are_bipolar() -> None:
-    assert values(quant_activation(1).eval()(torch.tensor([-2.0, -0.1, 0.0, 0.1, 2.0]))) == [-1.0, 1.0]
+    layer = quant_activation(QuantizeSpec(2, 1), unsigned=True).eval()
+    assert values(layer(torch.tensor([-2.0, -0.1, 0.0, 0.1, 2.0]))) == [-1.0, 1.0]
 
 
 @pytest.mark.parametrize(

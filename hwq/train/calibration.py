@@ -38,7 +38,7 @@ def calibrate(model: nn.Module, data: Tensor | Iterable[Tensor], spec: QuantizeS
         values = torch.cat([x.reshape(1, -1) for x in seen], dim=1)
         values = values[:, :: -(-values.shape[1] // _MOST)]
         clip = clip_range(values, quantiser.steps, how, signed=quantiser.quantiser.codes.low < 0)
-        quantiser.clip.set(clip.reshape(()))  # type: ignore[union-attr]
+        quantiser.start_at(clip.reshape(()))
 
 
 def _observed(model: nn.Module, batches: list[Tensor]) -> dict[TensorQuant, list[Tensor]]:

@@ -86,15 +86,15 @@ class Estimator:
 
 
 def ste(r: Rounding, _: Estimator) -> Tensor:
-    """Straight through: rounding and clipping pass the gradient on.
+    """Straight through rounding; clipping keeps its own gradient, and one bit passes everywhere.
 
     Source: Bengio, Léonard & Courville, Estimating or Propagating Gradients Through Stochastic Neurons (2013).
     """
-    return r.gradient
+    return r.gradient if r.codes.bipolar else r.gradient * r.codes.inside(r.v)
 
 
 def clipped_ste(r: Rounding, _: Estimator) -> Tensor:
-    """Straight through inside the range, zero outside.
+    """Straight through inside the range, zero outside, which for one bit is −1 .. 1.
 
     Source: Hubara et al., Binarized Neural Networks (2016), eq. 4.
     """
@@ -171,10 +171,6 @@ class Quantiser:
     clip_only: bool = False
     batched: bool = False
 
-    def with_estimator(self, **changes: float) -> Quantiser:
-        """The same with other parameters of the estimator."""
-        return replace(self, estimator=replace(self.estimator, **changes))
-
 
 def quantise(x: Tensor, scale: Tensor, quantiser: Quantiser, high: Tensor | None = None) -> Tensor:
     """code(x / scale) · scale, differentiable by the quantiser's estimator.
@@ -224,9 +220,12 @@ class _Quantise(torch.autograd.Function):
 def _to_scale(
     quantiser: Quantiser, gradient: Tensor, to_v: Tensor, v: Tensor, code: Tensor, scale: Tensor
 ) -> Tensor:
-    """d(code(x / s) · s) / ds = code + s · dcode/dv · (−x / s²), summed over what shares the scale."""
-    clipped = gradient * code * ~quantiser.codes.inside(v)
-    each = clipped if quantiser.clip_only else gradient * code - to_v * v / scale
+    """d(code(x / s) · s) / ds = code + s · dcode/dv · (−x / s²), summed over what shares the scale; a sign has no s."""
+    each = gradient * code
+    if quantiser.clip_only:
+        each = each * ~quantiser.codes.inside(v)
+    elif not quantiser.codes.bipolar:
+        each = each - to_v * v / scale
     found = each.sum_to_size(scale.shape)
     if quantiser.estimator.scaled:
         count = v.numel() / scale.numel() / (len(v) if quantiser.batched and v.ndim > 1 else 1)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from hwq.errors import InputError
 from hwq.train.estimators import Codes, Estimator, Quantiser, quantise
 from hwq.train.quantize_spec import InputSpec, QuantizeSpec
-from hwq.train.scaling import CLIP, Clip, ConstantClip, activation_source, weight_source
+from hwq.train.scaling import CLIP, Clip, ConstantClip, WeightClip, activation_source, weight_source
 
 _LAYERS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: qnn.QuantLinear,
@@ -119,6 +119,11 @@ class TensorQuant(nn.Module):
         if self.accumulator is not None:
             x = _bounded(x, scale, self.accumulator, self.axis)
         return quantise(x, scale, self.quantiser, high), scale, zero, bits
+
+    def start_at(self, clip: Tensor) -> None:
+        """Set the clipping point, whatever becomes of it later."""
+        if not isinstance(self.clip, WeightClip):
+            self.clip.set(clip)
 
     @property
     def steps(self) -> int:
@@ -248,7 +253,7 @@ def quant_layer(
     )
     found.weight, found.bias = layer.weight, layer.bias
     found.get_submodule("weight_quant").init_tensor_quant = _keep  # type: ignore[assignment]
-    return found.to(layer.weight.device)  # type: ignore[union-attr,arg-type]
+    return found.to(layer.weight.device)  # type: ignore[arg-type]
 
 
 def weight_quant(layer: nn.Module, spec: QuantizeSpec, reads: Codes | None, name: str) -> TensorQuant:

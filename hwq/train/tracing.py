@@ -156,8 +156,8 @@ def _fold(layer: nn.Module, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     gain = (variance + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight.detach())
     weight, bias = layer.get_parameter("weight"), layer.bias
     transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d)
-    if transposed and layer.groups > 1:  # type: ignore[operator]
-        shaped = gain.reshape(layer.groups, 1, -1).expand(-1, len(weight) // layer.groups, -1)  # type: ignore[operator,arg-type,call-overload]
+    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d) and layer.groups > 1:
+        shaped = gain.reshape(layer.groups, 1, -1).expand(-1, len(weight) // layer.groups, -1)
         factor = shaped.reshape(len(weight), -1, *[1] * (weight.ndim - 2))
     else:
         factor = gain.reshape([-1 if i == int(transposed) else 1 for i in range(weight.ndim)])

@@ -52,7 +52,7 @@ def test_the_trace_agrees_with_the_file_in_count_order_shape_and_value(result: T
     names = activation_quants(proto)
     x = np.load(result.test_inputs)[:5]
     entries = trace(result.folder, x)
-    assert [name for name, _ in entries[:-1]] == [name.split("/")[2] for name in names]
+    assert [name for name, _ in entries[:-1]] == [name.split("/")[1] for name in names]
     assert (entries[-1][0], entries[-1][1].shape) == (OUTPUT, (5, 10))
     model = ModelWrapper(proto).transform(InferShapes())
     for row in range(5):

@@ -58,6 +58,7 @@ def test_overrides_are_toml_values_and_bare_words_are_text(toml: Path) -> None:
         ["train.learning_rate=0.5", "model.widths=[4, 5]", "seed=7", "name=other", "input.signed=true"],
     )
     assert recipe.train.learning_rate == 0.5
+    assert isinstance(recipe.model, MlpSpec)
     assert recipe.model.widths == (4, 5)
     assert (recipe.seed, recipe.name, recipe.input.signed) == (7, "other", True)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from hwq.ir import IntType, Tensor
 from hwq.ops.conv import Conv
@@ -23,6 +22,10 @@ _BLOCK_BYTES = 2**20
 """Of what a product reads at once."""
 _DEEP = 64
 """Multiplications a result that are worth packing strips of one image."""
+_FEW_ROWS = 128
+"""Results a channel of a product that takes as long as reading its weights."""
+_LARGE = 2**17
+"""Bytes of weights whose reading counts."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,13 @@ def dense(params: Dense, source: Tensor, act: Activation) -> Kernel:
     weight = params.weight.astype(packing.dtype)
     n_in, n_out = weight.shape
     block = max(1, _BLOCK_BYTES // (packing.dtype.itemsize * n_in)) * packing.samples
+    few = few_rows(params.weight, packing)
 
     def run(x: Array) -> Array:
         rows = x.reshape(-1, n_in)
         out = np.empty((len(rows), n_out), dtype=act.dtype)
         if len(rows) == 1:
-            act.requantise(np.dot(rows.astype(packing.dtype), weight), out)
+            act.requantise(few(rows.astype(packing.dtype)), out)
             return out.reshape(*x.shape[:-1], n_out)
         for i in range(0, len(rows), block):
             part = rows[i : i + block]
@@ -64,6 +68,29 @@ def dense(params: Dense, source: Tensor, act: Activation) -> Kernel:
         return out.reshape(*x.shape[:-1], n_out)
 
     return Kernel(run, str(packing), bound)
+
+
+def few_rows(weight: IntArray, packing: Packing) -> Callable[[Array], Array]:
+    """Rows of numbers (M, n_in) -> their products (M, n_out), with several *outputs* in a number.
+
+    So there are fewer weights to read. A packed weight is ``w_0 + S·w_1 + …``: the sums are those of packed samples.
+    """
+    n_in, n_out = weight.shape
+    if packing.samples == 1 or weight.size * packing.dtype.itemsize < _LARGE:
+        plain = weight.astype(packing.dtype)
+        return lambda rows: np.matmul(rows, plain)
+    each = -(-n_out // packing.samples)
+    packed = np.empty((each, n_in), packing.dtype)
+    count = pack(weight.T, packed, packing)
+    columns = np.ascontiguousarray(packed.T)
+
+    def multiply(rows: Array) -> Array:
+        results = np.empty((len(rows), count * each), packing.dtype)
+        for i, part in enumerate(unpack(np.matmul(rows, columns), count, packing)):
+            results[:, i * each : (i + 1) * each] = part
+        return results[:, :n_out]
+
+    return multiply
 
 
 def _finish(y: Array, count: int, packing: Packing, act: Activation, out: Array) -> None:
@@ -89,8 +116,12 @@ def conv(params: Conv, source: Tensor, out: Tensor, act: Activation) -> Kernel:
     deep = kh * kw * per_group >= _DEEP
     strips = Strips(min(packing.samples, size[0]) if deep else 1, size[0], params)
 
+    few = _few_pixels(params, packing, act, size)
+
     def run(x: Array) -> Array:
         x = spread(x, params.input_dilations)
+        if len(x) == 1 and few:
+            return few(x)
         if len(x) > 1 or strips.count == 1:
             return convolve(x, params.pads, size[0])
         return strips.join(convolve(strips.split(x, top_pad), (0, left, 0, right), strips.rows))
@@ -110,6 +141,27 @@ def conv(params: Conv, source: Tensor, out: Tensor, act: Activation) -> Kernel:
         return y
 
     return Kernel(run, f"im2col, {packing}", bound)
+
+
+def _few_pixels(
+    params: Conv, packing: Packing, act: Activation, size: tuple[int, int]
+) -> Callable[[Array], Array] | None:
+    """One image to few pixels, (1, H, W, channels) -> (1, height, width, c_out); None where there are more."""
+    kh, kw, per_group, c_out = params.weight.shape
+    if params.groups > 1 or size[0] * size[1] > _FEW_ROWS:
+        return None
+    multiply = few_rows(params.weight.reshape(-1, c_out), packing)
+    plain = replace(packing, samples=1)
+
+    def run(x: Array) -> Array:
+        padded, _ = _padded(x, params.pads, plain)
+        patches = scratch.get("patches", (*size, kh, kw, per_group), packing.dtype)
+        np.copyto(patches, _windows(padded, params, 0, *size)[0])
+        out = np.empty((size[0] * size[1], c_out), dtype=act.dtype)
+        act.requantise(multiply(patches.reshape(len(out), -1)), out)
+        return out.reshape(1, *size, c_out)
+
+    return run
 
 
 def _finish_images(product: Array, count: int, packing: Packing, act: Activation, out: Array) -> None:
@@ -137,10 +189,18 @@ class Strips:
 
     def split(self, x: Array, top: int) -> Array:
         """(1, H, W, channels) -> what each strip reads (count, reads, W, channels), `top` rows of zeros above."""
-        image = np.zeros(((self.count - 1) * self.step + self.reads, *x.shape[2:]), dtype=x.dtype)
-        inside = image[top : top + x.shape[1]]
-        inside[...] = x[0, : len(inside)]
-        return np.moveaxis(sliding_window_view(image, self.reads, axis=0)[:: self.step], -1, 1)
+        height = (self.count - 1) * self.step + self.reads
+        if top or height > x.shape[1]:
+            image = scratch.get("image", (height, *x.shape[2:]), x.dtype)
+            inside = image[top : top + x.shape[1]]
+            inside[...] = x[0, : len(inside)]
+            image[:top] = image[top + len(inside) :] = 0
+        else:
+            image = np.ascontiguousarray(x[0])
+        by_row, *rest = image.strides
+        shape = (self.count, self.reads, *image.shape[1:])
+        strips: Array = np.ndarray(shape, image.dtype, image, 0, (by_row * self.step, by_row, *rest))
+        return strips
 
     def join(self, y: Array, height: int | None = None) -> Array:
         """(count, rows, width, channels) -> (1, height, width, channels)."""
@@ -174,8 +234,7 @@ def _patches(params: Conv, packing: Packing) -> Callable[[Array, int, Array], No
     def multiply(padded: Array, top: int, out: Array) -> None:
         n, rows, width = out.shape[:3]
         for g, weight in enumerate(weights):
-            source = padded[..., g * per_group : (g + 1) * per_group] if groups > 1 else padded
-            view = _windows(source, params, top, rows, width)
+            view = _windows(padded, params, top, rows, width, g)
             if pointwise and groups == 1:
                 patches = view
             else:
@@ -190,15 +249,16 @@ def _patches(params: Conv, packing: Packing) -> Callable[[Array, int, Array], No
     return multiply
 
 
-def _windows(padded: Array, params: Conv, top: int, rows: int, width: int) -> Array:
-    """View (N, rows, width, kernel_h, kernel_w, channels) from output row `top` on."""
-    kh, kw = params.kernel
+def _windows(padded: Array, params: Conv, top: int, rows: int, width: int, group: int = 0) -> Array:
+    """View (N, rows, width, kernel_h, kernel_w, channels) of a contiguous array, from output row `top` on.
+
+    `np.lib.stride_tricks` would take longer than some products.
+    """
+    kh, kw, channels, _ = params.weight.shape
     (sh, sw), (dh, dw) = params.strides, params.dilations
-    n, _, _, channels = padded.shape
     by_image, by_row, by_column, by_channel = padded.strides
-    return np.lib.stride_tricks.as_strided(
-        padded[:, top * sh :],
-        (n, rows, width, kh, kw, channels),
-        (by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel),
-        writeable=False,
-    )
+    strides = (by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel)
+    shape = (len(padded), rows, width, kh, kw, channels)
+    first = top * sh * by_row + group * channels * by_channel
+    view: Array = np.ndarray(shape, padded.dtype, padded, first, strides)
+    return view

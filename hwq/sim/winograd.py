@@ -25,7 +25,7 @@ from hwq.sim.step import Array
 _B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
 _G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 """Twice the paper's."""
-_BLOCK_BYTES = 2**21
+_BLOCK_BYTES = 2**20
 _PROOF_ELEMENTS = 2**21
 _FEW_TILES = 16
 _MOVES = 6

@@ -1,0 +1,161 @@
+"""`hwq bench train`: methods × seeds on several tasks; runs are kept, so that a rerun does only what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from hwq import __version__, runs
+from hwq.bench import train_table
+from hwq.bench.sim import machine
+from hwq.bench.train_experiments import EXPERIMENTS, TASKS
+from hwq.bench.train_plan import Job, choose, plan
+from hwq.errors import CheckFailed
+from hwq.files import write_atomic
+
+SEEDS = 3
+_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+def bench(
+    out: Path,
+    *,
+    data: Path,
+    kept: Path,
+    only: Sequence[str] = (),
+    seeds: int = SEEDS,
+    workers: int = 2,
+    csim: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train what is missing, and write ``bench-train.json``, ``.md`` and ``.svg`` of all that was asked for.
+
+    Args:
+        out: Folder of the results.
+        data: Folder of the data sets; a task whose file is not there is left out, and the report says so.
+        kept: Folder of the runs. Ctrl-C leaves them whole; the same call goes on.
+        only: Patterns of TASK or TASK/METHOD; all by default.
+        seeds: 0 to this.
+        workers: Processes, of one thread each.
+        csim: Also compile the C++ of the first seed's networks and hold it against the integers.
+        quiet: No progress bar.
+
+    Raises:
+        InputError: A pattern that matches nothing.
+        CheckFailed: Runs failed or differ from their integers; the report has the others.
+    """
+    jobs, left_out = plan(choose(EXPERIMENTS, only, TASKS), TASKS, data, kept, seeds)
+    failed = run_all(jobs, "train", workers, quiet=quiet)
+    if csim:
+        made = [job for job in jobs if job.seed == 0 and (job.folder / "model.onnx").is_file()]
+        failed |= run_all([job for job in made if job.result.is_file()], "csim", workers, quiet=quiet)
+    result = {
+        "hwq": __version__,
+        **machine(),
+        "seeds": seeds,
+        "workers": workers,
+        "left_out": left_out,
+        "failed": failed,
+        "runs": [_kept(job) for job in jobs if job.result.is_file()],
+    }
+    runs.write_record(out / "bench-train.json", result)
+    write_atomic(out / "bench-train.md", train_table.markdown(result))
+    write_atomic(out / "bench-train.svg", train_table.plot(result))
+    if failed:
+        lines = [f"{name}: {text}" for name, text in failed.items()]
+        raise CheckFailed(
+            f"{len(failed)} of {len(jobs)} runs failed; the report has the others\n" + "\n".join(lines)
+        )
+    return result
+
+
+def _kept(job: Job) -> dict[str, Any]:
+    compiled = job.folder / "csim.json"
+    return {
+        "task": job.experiment.task,
+        "method": job.experiment.method,
+        "settings": list(job.experiment.settings),
+        **json.loads(job.result.read_text()),
+        "csim": json.loads(compiled.read_text()) if compiled.is_file() else None,
+    }
+
+
+def run_all(jobs: Sequence[Job], what: str, workers: int, *, quiet: bool) -> dict[str, str]:
+    """Run what has no result yet, each after those that it starts from; messages of the failed by name."""
+    waiting = [job for job in jobs if not _done(job, what)]
+    failed: dict[str, str] = {}
+    live: dict[Future[None], Job] = {}
+    processes: list[subprocess.Popen[str]] = []
+    with _progress(quiet=quiet) as progress, ThreadPoolExecutor(workers) as pool:
+        whole = progress.add_task(what, total=len(jobs), completed=len(jobs) - len(waiting))
+        try:
+            while waiting or live:
+                for job in _startable(waiting, what, workers - len(live)):
+                    waiting.remove(job)
+                    live[pool.submit(_launch, job, what, processes, progress)] = job
+                for future in wait(live, return_when=FIRST_COMPLETED).done:
+                    job, error = live.pop(future), future.exception()
+                    if isinstance(error, CheckFailed):
+                        failed |= _dropped(job, str(error), waiting)
+                    elif error is not None:
+                        raise error
+                    progress.update(whole, completed=len(jobs) - len(waiting) - len(live))
+        finally:
+            for process in processes:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+    return failed
+
+
+def _done(job: Job, what: str) -> bool:
+    return (job.result if what == "train" else job.folder / "csim.json").is_file()
+
+
+def _startable(waiting: Sequence[Job], what: str, room: int) -> list[Job]:
+    ready = [job for job in waiting if what == "csim" or all(_done(other, "train") for other in job.after)]
+    return ready[:room]
+
+
+def _dropped(job: Job, why: str, waiting: list[Job]) -> dict[str, str]:
+    """A failed run, and those that would have started from it, which are taken off the list."""
+    failed = {job.name: why}
+    for other in [other for other in waiting if job in other.after]:
+        if other in waiting:
+            waiting.remove(other)
+            failed |= _dropped(other, f"starts from {job.name}", waiting)
+    return failed
+
+
+def _launch(job: Job, what: str, processes: list[subprocess.Popen[str]], progress: Progress) -> None:
+    """One worker, in a session of its own: the terminal's Ctrl-C reaches it through us, once."""
+    request = {"recipe": job.recipe, "settings": job.settings, "folder": str(job.folder), "key": job.key}
+    command = [sys.executable, "-W", "ignore", "-m", "hwq.bench.train_worker", what, json.dumps(request)]
+    bar = progress.add_task(job.name, total=None)
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=said, text=True, env={**os.environ, **_THREADS},
+            start_new_session=True,
+        )  # fmt: skip
+        processes.append(process)
+        for line in process.stdout or ():
+            progress.update(bar, description=f"{job.name}, epoch {line.strip()}")
+        progress.remove_task(bar)
+        if process.wait():
+            said.seek(0)
+            raise CheckFailed(said.read().strip()[-2000:] or f"ended with code {process.returncode}")
+
+
+def _progress(*, quiet: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet)

@@ -698,26 +698,51 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="What to measure: sim (the simulator), hls (C++ projects), cost (the estimates)."
+            help="What to measure: sim (the simulator), hls (C++ projects), cost (the estimates), "
+            "train (methods × seeds; hours, and a rerun does only what is missing)."
         ),
     ] = "sim",
     model: Annotated[Path | None, typer.Option(help="A QONNX file; by default networks made here.")] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Measure this network only, for example 'TFC 1W1A'; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Measure this network only, for example 'TFC 1W1A'; train: TASK or TASK/METHOD, * for any; "
+            "repeatable."
+        ),
     ] = None,
     rows: Annotated[int, typer.Option(help="Random inputs, with --model.", min=1)] = 1000,
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are reported.", min=1)] = 5,
+    seeds: Annotated[int, typer.Option(help="train: seeds of each method.", min=1)] = 3,
+    data: Annotated[
+        Path, typer.Option(help="train: folder of the data sets; a task without its file is left out.")
+    ] = Path("data"),
+    kept: Annotated[Path, typer.Option("--runs", help="train: folder where finished runs are kept.")] = Path(
+        "runs/bench-train"
+    ),
+    workers: Annotated[int, typer.Option(help="train: processes of one thread each.", min=1)] = 2,
+    csim: Annotated[
+        bool, typer.Option("--csim", help="train: hold compiled C++ against the first seed's integers.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("reports"),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Measure hwq against its peers, in one run (minutes); writes JSON, Markdown and a plot."""
-    if name not in ("sim", "hls", "cost"):
-        raise InputError(f"no benchmark '{name}': there are sim, hls and cost")
+    if name not in ("sim", "hls", "cost", "train"):
+        raise InputError(f"no benchmark '{name}': there are sim, hls, cost and train")
     from hwq.bench import cost, hls
     from hwq.bench.models import SUBJECTS
     from hwq.bench.sim import bench as bench_sim
 
+    if name == "train":
+        from hwq.bench.train import bench as bench_train
+
+        found = bench_train(
+            out, data=data, kept=kept, only=only or (), seeds=seeds, workers=workers, csim=csim,
+            quiet=quiet or as_json,
+        )  # fmt: skip
+        _show_bench(found, out / "bench-train.md", quiet=quiet, as_json=as_json)
+        return
     if unknown := set(only or ()) - SUBJECTS.keys():
         raise InputError(f"no network '{min(unknown)}': there are {', '.join(SUBJECTS)}")
     if name == "hls":
@@ -726,10 +751,14 @@ def bench(
         result = cost.bench(out, model)
     else:
         result = bench_sim(out, model, rows, only=only or (), rounds=rounds, quiet=quiet or as_json)
+    _show_bench(result, out / f"bench-{name}.md", quiet=quiet, as_json=as_json)
+
+
+def _show_bench(result: Mapping[str, Any], table: Path, *, quiet: bool, as_json: bool) -> None:
     if as_json:
         _print_json(result)
     else:
-        _show((out / f"bench-{name}.md").read_text(), quiet=quiet)
+        _show(table.read_text(), quiet=quiet)
 
 
 def _print_version(*, wanted: bool) -> None:

@@ -25,7 +25,7 @@ from hwq.errors import CheckFailed
 from hwq.files import write_atomic
 
 SEEDS = 3
-_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 def bench(

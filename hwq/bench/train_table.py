@@ -86,8 +86,8 @@ def markdown(result: Mapping[str, Any]) -> str:
             f"{result['python']}, torch {result['torch']}, Brevitas {result['brevitas']}; {result['workers']} runs "
             "at a time, one thread each. Accuracy is mean ± standard deviation over the seeds, on test rows, of the "
             "integer network (of torch for float ones). Test rows chose nothing: the epoch, and the best of several "
-            "methods, are chosen on validation rows. Every low-bit network here equals its integers: torch (but for certified "
-            "rounding of its float32) and the engine on 128 test rows, ties and extremes."
+            "methods, are chosen on validation rows. Every low-bit network here equals its integers: torch (but for "
+            "certified rounding of its float32) and the engine on 128 test rows, ties and extremes."
         ),
         "",
         *(f"Left out: {task}, since {why}." for task, why in result["left_out"].items()),

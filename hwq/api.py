@@ -39,7 +39,7 @@ def load(path: str | Path, input_type: str | None = None) -> Graph:
 
 
 def simulate(
-    graph: Graph, x: Array | Mapping[str, Array], engine: str = "numpy"
+    graph: Graph, x: Array | Mapping[str, Array], engine: str = "auto"
 ) -> FloatArray | dict[str, FloatArray]:
     """The exact real output, correctly rounded to float64, in the file's own shape; see `hwq.sim.simulate`."""
     return sim.simulate(graph, x, sim.Engine(engine))

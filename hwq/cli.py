@@ -268,9 +268,10 @@ def simulate(
     engine: Annotated[
         str,
         typer.Option(
-            help="numpy, onnxruntime (int8 kernels where they are proven), or reference (plain); they agree."
+            help="numpy, onnxruntime (int8 kernels where they are proven), reference (plain), or auto: the "
+            "faster one of the first two, where there is enough work; they agree."
         ),
-    ] = "numpy",
+    ] = "auto",
     epilogue: Annotated[
         bool, typer.Option("--epilogue", help="Apply a final Softmax or Sigmoid in float.")
     ] = False,

@@ -69,7 +69,7 @@ def plan_table(plan: Mapping[str, Any], model: str) -> Table:
         table.add_row(names, " ".join(step["ops"]), step["method"], bound, work, f"{step['bytes']:,}")
     table.caption = (
         f"{plan['macs']:,} MACs a row; {plan['rows']:,} rows run in chunks of {plan['chunk_rows']} on "
-        f"{plan['workers']} threads, each with one BLAS thread"
+        f"{plan['workers']} threads, each with one BLAS thread; {plan['engine']}: {plan['reason']}"
     )
     return table
 

@@ -31,7 +31,7 @@ def simulate_file(
     *,
     codes: bool = False,
     trace: Path | None = None,
-    engine: sim.Engine = sim.Engine.NUMPY,
+    engine: sim.Engine = sim.Engine.AUTO,
     epilogue: bool = False,
     input_type: str | None = None,
     force: bool = False,
@@ -56,8 +56,8 @@ def simulate_file(
     if codes and epilogue:
         raise InputError("--codes gives integers and --epilogue floats: choose one")
     graph = load(model, input_type).graph
-    job = _Job(graph, engine, _load(graph, inputs), codes=codes, epilogue=epilogue)
     start = time.perf_counter()
+    job = _Job(graph, engine, _load(graph, inputs), codes=codes, epilogue=epilogue)
     with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
         task = bar.add_task("simulate", total=job.rows)
         _write(job, output, trace, lambda n: bar.advance(task, n), force=force)
@@ -100,7 +100,8 @@ class _Job:
         epilogue: bool,
     ) -> None:
         self.rows = _count(graph, x)
-        self.graph, self.engine = graph, engine
+        self.graph = graph
+        self.engine = sim.choose(graph, self.rows).engine if engine is sim.Engine.AUTO else engine
         self.x = {p.name: x[p.name] for p in graph.inputs}
         self.codes, self.epilogue = codes, epilogue
         self.off_grid = dict.fromkeys(self.x, 0)

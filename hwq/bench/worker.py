@@ -136,7 +136,7 @@ def measure_memory() -> dict[str, Any]:
         os.waitpid(pid, 0)
         graph = load(path).graph
     before = _resident_mib()
-    sim.simulate(graph, _inputs(subject, _MEMORY_ROWS))
+    sim.simulate(graph, _inputs(subject, _MEMORY_ROWS), sim.Engine.NUMPY)
     return {"rows": _MEMORY_ROWS, "mib": _resident_mib() - before}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,18 +13,14 @@ from hwq.ir import Graph
 from hwq.ops import macs
 from hwq.rounding import FloatArray, IntArray
 from hwq.sim import engine_numpy, ports, reference, rows
+from hwq.sim.choice import Choice, Engine
+from hwq.sim.choice import choose as choose_engine
 from hwq.sim.plan import Plan, compile_graph, narrow
 from hwq.sim.step import Step
 
+__all__ = ["Choice", "Engine", "Plan", "choose", "codes", "encode", "explain", "plan", "run", "simulate"]
+
 Arrays = np.ndarray[Any, Any] | Mapping[str, np.ndarray[Any, Any]]
-
-
-class Engine(str, Enum):
-    """Who computes; all give the same integers."""
-
-    NUMPY = "numpy"
-    ONNXRUNTIME = "onnxruntime"
-    REFERENCE = "reference"
 
 
 def encode(graph: Graph, x: Arrays) -> dict[str, IntArray]:
@@ -50,12 +45,15 @@ def codes(graph: Graph, x: Arrays, first_row: int = 0) -> dict[str, np.ndarray[A
 def run(
     graph: Graph,
     codes: Mapping[str, np.ndarray[Any, Any]],
-    engine: Engine = Engine.NUMPY,
+    engine: Engine = Engine.AUTO,
     *,
     trace: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, IntArray]:
     """Integers in, integers out: {tensor: int64 (N, *shape)}."""
+    if engine is Engine.AUTO:
+        rows_given = len(next(iter(codes.values())))
+        engine = Engine.NUMPY if trace else choose(graph, rows_given).engine
     if engine is Engine.REFERENCE:
         values = reference.run(graph, codes)
         return values if trace else {p.tensor: values[p.tensor] for p in graph.outputs}
@@ -65,6 +63,11 @@ def run(
 
 def _joined(parts: list[np.ndarray[Any, Any]]) -> IntArray:
     return (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(np.int64)
+
+
+def choose(graph: Graph, rows: int) -> Choice:
+    """The engine that `Engine.AUTO` is for a call of so many rows."""
+    return choose_engine(graph, rows, plan)
 
 
 _PLANS: WeakKeyDictionary[Graph, dict[tuple[Engine, bool], Plan]] = WeakKeyDictionary()
@@ -79,12 +82,15 @@ def plan(graph: Graph, engine: Engine = Engine.NUMPY, *, trace: bool = False) ->
     return plans[engine, trace]
 
 
-def explain(graph: Graph, engine: Engine = Engine.NUMPY, rows: int = 1000) -> dict[str, Any]:
+def explain(graph: Graph, engine: Engine = Engine.AUTO, rows: int = 1000) -> dict[str, Any]:
     """How a graph runs, for people: each step's nodes, method, largest partial sum and output bytes."""
+    choice = choose(graph, rows) if engine is Engine.AUTO else Choice(engine, "as asked")
+    engine = choice.engine
     compiled = plan(graph, engine)
     workers = engine_numpy.worth_workers(compiled, rows)
     return {
         "engine": engine.value,
+        "reason": choice.reason,
         "rows": rows,
         "workers": workers,
         "chunk_rows": engine_numpy.chunk_rows(compiled, rows, workers),
@@ -109,7 +115,10 @@ def _segments(graph: Graph) -> tuple[Step, ...]:
     return engine_onnxruntime.segments(graph, frozenset(p.tensor for p in graph.outputs))
 
 
-def simulate(graph: Graph, x: Arrays, engine: Engine = Engine.NUMPY) -> FloatArray | dict[str, FloatArray]:
+_FLOATS = (Engine.AUTO, Engine.NUMPY)
+
+
+def simulate(graph: Graph, x: Arrays, engine: Engine = Engine.AUTO) -> FloatArray | dict[str, FloatArray]:
     """The network's exact real output, correctly rounded to float64.
 
     Args:
@@ -121,7 +130,7 @@ def simulate(graph: Graph, x: Arrays, engine: Engine = Engine.NUMPY) -> FloatArr
     Returns:
         float64 in the file's own shape; by name if there are several outputs.
     """
-    if engine is Engine.NUMPY and isinstance(x, np.ndarray) and x.shape[:1] == (1,):
+    if engine in _FLOATS and isinstance(x, np.ndarray) and x.shape[:1] == (1,):
         one_row = rows.run(graph)
         if one_row and (y := one_row(x)) is not None:
             return y

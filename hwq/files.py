@@ -39,6 +39,8 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # on the disk before the name is: else a crash leaves an empty file
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

@@ -52,9 +52,11 @@ def run(
         ToolMissing: The packages of `hwq[train]` are not installed.
         KeyboardInterrupt: After Ctrl-C; the command that resumes has been printed.
     """
-    from hwq.train.require import require_training
+    from hwq.train.recipe import load_recipe
+    from hwq.train.require import prepare_jit, require_training
 
     require_training()
+    prepare_jit(wanted=load_recipe(recipe, overrides).train.jit)
     from hwq.train.job import run_job  # torch takes seconds to import
 
     return run_job(recipe, out, overrides=overrides, resume=resume, force=force, quiet=quiet)

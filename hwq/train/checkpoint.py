@@ -13,10 +13,10 @@ from torch import nn
 
 from hwq.errors import InputError
 from hwq.files import write_atomic
-from hwq.train.network import build_network
+from hwq.train.network import Start, build_network
 from hwq.train.recipe import Recipe, parse_recipe, resolved
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def write(path: Path, content: dict[str, Any], recipe: Recipe) -> None:
@@ -54,3 +54,24 @@ def load_model(path: Path) -> nn.Module:
     except RuntimeError as error:
         raise InputError(f"{path} does not fit the network of its own recipe: {error}") from error
     return model.eval()
+
+
+def read_start(path: Path) -> Start:
+    """The weights of another run, for `train.init`."""
+    content, recipe = read(path)
+    return Start(path, content["model"], recipe.quantize)
+
+
+def check_machine(content: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on where the same recipe would give other bits: another device, count of replicas, or JIT.
+
+    Raises:
+        InputError: Something differs; the message names it.
+    """
+    before = content["machine"]
+    changed = [f"  {key}: {before[key]} before, {now[key]} now" for key in now if before[key] != now[key]]
+    if changed:
+        raise InputError(
+            "cannot resume: the run would not be the uninterrupted one\n" + "\n".join(changed) + "\n"
+            "  cure: resume as it was begun, or start another run from this checkpoint (train.init)"
+        )

@@ -35,8 +35,23 @@ def run_job(
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> TrainResult:
     """Do what `hwq.train.run` says; `on_epoch` sees every epoch before it is saved."""
-    console = Console(stderr=True)
     wanted = load_recipe(recipe, overrides)
+    command = _resume_command(recipe, out, overrides)
+    with replicas(wanted.train.device) as group, _says_how_to_resume(command, out):
+        return _run(wanted, out, group, resume=resume, force=force, quiet=quiet, on_epoch=on_epoch)
+
+
+def _run(
+    wanted: Recipe,
+    out: Path,
+    group: Replicas,
+    *,
+    resume: bool,
+    force: bool,
+    quiet: bool,
+    on_epoch: Callable[[Epoch], None],
+) -> TrainResult:
+    console = Console(stderr=True, quiet=group.rank > 0)
     data = load(wanted.data)
     rounded = off_grid(data.x_train, wanted.input) if wanted.quantize else 0
     if rounded and not quiet:

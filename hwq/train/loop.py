@@ -1,17 +1,17 @@
-"""Quantisation-aware training on the CPU: reproducible to the bit, and resumable to the bit.
+"""Training, reproducible to the bit and resumable to the bit.
 
-Everything random is drawn from a generator seeded by (seed, epoch), and the learning rate is a
-function of the step number; so the state after an epoch is the weights, the optimiser's moments and
-torch's own random state, and `last.pt` holds all of it. One thread, because sums in another order
-are other sums.
+Everything random in an epoch is drawn from generators seeded by (seed, epoch), and the rate is a
+function of the step number; so the state after an epoch is the weights, their average, the optimiser's
+moments and what the techniques keep, and `last.pt` holds all of it. The count of threads is part of
+the recipe, because sums in another order are other sums.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,20 @@ from torch.nn.functional import cross_entropy
 
 from hwq.errors import InputError
 from hwq.train import checkpoint
-from hwq.train.augment import flip_images
+from hwq.train.batches import epoch_seed, training_rows
 from hwq.train.data import Dataset
+from hwq.train.diagnose import find_not_finite
+from hwq.train.distributed import Replicas, check_batch, share_batch_norm
+from hwq.train.ema import Ema
+from hwq.train.machine import autocast, choose_device, jit_enabled
 from hwq.train.network import build_network
-from hwq.train.recipe import DataSpec, Recipe, TrainSpec
+from hwq.train.optimisers import make_optimiser, set_rate
+from hwq.train.recipe import Recipe
+from hwq.train.schedules import learning_rate, momentum
+from hwq.train.technique import Batch, Moment, Technique
 
 _EVAL_BATCH = 512
+ALONE = Replicas()
 
 
 class Epoch(msgspec.Struct, frozen=True):
@@ -51,45 +59,90 @@ class Run:
         recipe: What to train.
         data: The images; their shape and class count fix the network's ends.
         folder: Where `last.pt` and `best.pt` go.
+        saved: Content of a `last.pt` to go on from.
+        techniques: Makes what acts on the run, from the network.
+        replicas: The processes that train together.
     """
 
-    def __init__(self, recipe: Recipe, data: Dataset, folder: Path) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Dataset,
+        folder: Path,
+        *,
+        saved: dict[str, Any] | None = None,
+        techniques: Callable[[nn.Module], Sequence[Technique]] = lambda _: (),
+        replicas: Replicas = ALONE,
+    ) -> None:
+        spec = recipe.train
         torch.manual_seed(recipe.seed)
-        self.recipe, self.data, self.folder = recipe, data, folder
-        self.model = build_network(recipe, data.input_shape, data.classes)
-        self.optimizer = torch.optim.AdamW(_groups(self.model, recipe.train))
+        self.recipe, self.data, self.folder, self.replicas = recipe, data, folder, replicas
+        self.device = choose_device(spec, replicas.local_rank)
+        check_batch(spec.batch_size, len(data.x_train), replicas.count)
+        start = None if saved is not None or not spec.init else checkpoint.read_start(Path(spec.init))
+        model = build_network(recipe, data.input_shape, data.classes, start)
+        if saved is not None:
+            checkpoint.check_machine(saved, self.machine)
+            model.load_state_dict(saved["model"])  # before the optimiser: Brevitas makes new scale parameters
+        self.model = share_batch_norm(model, self.device, replicas.count).to(self.device)
+        self.forward = torch.compile(self.model) if spec.compile else self.model
+        self.techniques = list(techniques(self.model))
+        added = [p for technique in self.techniques for p in technique.parameters()]
+        self.trained = [*self.model.parameters(), *added]
+        self.optimiser = make_optimiser(spec, self.model, added)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec.precision == "float16")
+        self.ema = Ema(self.model, spec.ema) if spec.ema else None
+        self.rows = training_rows(recipe, data, self.device, replicas)
         self.history: list[Epoch] = []
         self.seconds = 0.0
+        if saved is not None:
+            self._restore(saved)
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What changes the bits of a result, and is not in the recipe."""
+        return {"device": self.device.type, "replicas": self.replicas.count, "jit": jit_enabled()}
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The network as it is scored and exported inside: with averaged weights, if the recipe has them."""
+        return self.ema.applied(self.model) if self.ema else nullcontext()
 
     def save(self) -> None:
         """Write `best.pt` where the last epoch is the best, then `last.pt`: so a cut loses nothing."""
-        ends = {"input_shape": list(self.data.input_shape), "classes": self.data.classes}
-        if self.history and best_epoch(self.history) is self.history[-1]:
-            content = {**ends, "epoch": len(self.history), "model": self.model.state_dict()}
-            checkpoint.write(self.folder / "best.pt", content, self.recipe)
-        content = {
-            **ends,
+        if self.replicas.rank:
+            return
+        common = {
+            "input_shape": list(self.data.input_shape),
+            "classes": self.data.classes,
             "epoch": len(self.history),
+        }
+        if self.history and best_epoch(self.history) is self.history[-1]:
+            with self.averaged():
+                content = {**common, "model": self.model.state_dict()}
+                checkpoint.write(self.folder / "best.pt", content, self.recipe)
+        content = {
+            **common,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else {},
+            "techniques": [technique.state_dict() for technique in self.techniques],
+            "machine": self.machine,
             "history": msgspec.to_builtins(self.history),
             "seconds": self.seconds,
         }
         checkpoint.write(self.folder / "last.pt", content, self.recipe)
 
-    def restore(self, content: dict[str, Any]) -> None:
-        """Take over the state of a `last.pt`.
-
-        Brevitas builds new scale parameters while it loads a state dict, so the optimiser of the old
-        ones would train nothing: it is made anew before its own state comes in.
-        """
-        self.model.load_state_dict(content["model"])
-        self.optimizer = torch.optim.AdamW(_groups(self.model, self.recipe.train))
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.history = msgspec.convert(content["history"], list[Epoch])
-        self.seconds = content["seconds"]
-        torch.set_rng_state(content["rng"])
+    def _restore(self, saved: dict[str, Any]) -> None:
+        """All but the weights, which must be there before the optimiser is made."""
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.scaler.load_state_dict(saved["scaler"])
+        if self.ema:
+            self.ema.load_state_dict(saved["ema"])
+        for technique, state in zip(self.techniques, saved["techniques"], strict=True):
+            technique.load_state_dict(state)
+        self.history = msgspec.convert(saved["history"], list[Epoch])
+        self.seconds = saved["seconds"]
 
 
 def fit(
@@ -98,7 +151,7 @@ def fit(
     """Train from the run's state to the recipe's last epoch; `on_epoch` is called before each checkpoint.
 
     Raises:
-        InputError: The loss is no longer finite.
+        InputError: The loss or a gradient is no longer finite.
     """
     total = run.recipe.train.epochs
     task = None
@@ -123,11 +176,14 @@ def best_epoch(history: list[Epoch]) -> Epoch:
 
 
 def predict(model: nn.Module, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Outputs of a model in evaluation mode for images (N, C, H, W)."""
+    """Outputs of a model in evaluation mode for images (N, C, H, W), computed where its parameters are."""
     model.eval()
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     with torch.no_grad():
-        parts = [model(torch.from_numpy(x[i : i + _EVAL_BATCH])) for i in range(0, len(x), _EVAL_BATCH)]
-    return torch.cat(parts).numpy()
+        parts = [
+            model(torch.from_numpy(x[i : i + _EVAL_BATCH]).to(device)) for i in range(0, len(x), _EVAL_BATCH)
+        ]
+    return torch.cat(parts).cpu().numpy()
 
 
 def count_correct(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> int:
@@ -135,101 +191,90 @@ def count_correct(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
     return int((logits.argmax(axis=1) == labels).sum())
 
 
-@contextmanager
-def reproducible() -> Iterator[None]:
-    """One thread and deterministic kernels inside; the caller's torch settings and random state after."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(mode=True)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(mode=strict)
-
-
-def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
-    """The rate of step 0 ≤ `step` < `steps`: a linear rise, then half a cosine down to zero.
-
-    >>> spec = TrainSpec(epochs=1, learning_rate=0.1, warmup=0.25)
-    >>> [round(learning_rate(spec, step, 8), 4) for step in range(8)]
-    [0.05, 0.1, 0.1, 0.0933, 0.075, 0.05, 0.025, 0.0067]
-    """
-    rise = round(spec.warmup * steps)
-    if step < rise:
-        return spec.learning_rate * (step + 1) / rise
-    if spec.schedule == "constant":
-        return spec.learning_rate
-    return spec.learning_rate * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
-
-
-def shift_images(x: torch.Tensor, pixels: int, generator: torch.Generator) -> torch.Tensor:
-    """Move every image (N, C, H, W) by its own −pixels..+pixels in both directions; zeros come in."""
-    if pixels == 0:
-        return x
-    count, channels, height, width = x.shape
-    padded = nn.functional.pad(x, (pixels,) * 4)
-    offsets = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator)
-    rows = (torch.arange(height) + offsets[0])[:, None, :, None]
-    columns = (torch.arange(width) + offsets[1])[:, None, None, :]
-    return padded[
-        torch.arange(count)[:, None, None, None], torch.arange(channels)[:, None, None], rows, columns
-    ]
-
-
-def _groups(model: nn.Module, spec: TrainSpec) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels only, not for scales, biases and batch normalisation."""
-    named = list(model.named_parameters())
-    decayed = [p for name, p in named if name.endswith(".weight") and p.ndim > 1]
-    rest = [p for name, p in named if not (name.endswith(".weight") and p.ndim > 1)]
-    return [
-        {"params": decayed, "weight_decay": spec.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-
-
-def _epoch_batches(run: Run, index: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The epoch's shuffled, shifted batches, without an incomplete last one (batch norm needs several)."""
-    generator = torch.Generator().manual_seed(run.recipe.seed * 1_000_003 + index)
-    spec: DataSpec = run.recipe.data
-    x, y = torch.from_numpy(run.data.x_train), torch.from_numpy(run.data.y_train)
-    x = shift_images(x, spec.shift, generator)
-    x = flip_images(x, generator) if spec.flip else x
-    order = torch.randperm(len(x), generator=generator)
-    size = min(run.recipe.train.batch_size, len(x))
-    return [(x[part], y[part]) for part in torch.split(order, size) if len(part) == size]
-
-
 def _train_epoch(run: Run, index: int) -> Epoch:
-    spec = run.recipe.train
-    batches = _epoch_batches(run, index)
+    spec, replicas = run.recipe.train, run.replicas
+    torch.manual_seed(epoch_seed(run.recipe.seed, index) * replicas.count + replicas.rank)
     run.model.train()
-    loss_sum, correct, seen, rate = 0.0, 0, 0, 0.0
-    for number, (x, y) in enumerate(batches):
-        rate = learning_rate(spec, index * len(batches) + number, spec.epochs * len(batches))
-        loss, logits = _step(run, x, y, rate)
-        loss_sum += loss * len(x)
-        correct += int((logits.argmax(dim=1) == y).sum())
-        seen += len(x)
-    if not math.isfinite(loss_sum):
-        raise InputError(
-            f"training diverged in epoch {index + 1}: the loss is {loss_sum}\n"
-            f"  cure: lower train.learning_rate (now {spec.learning_rate}) or raise train.warmup"
-        )
-    accuracy, loss_validation = _validate(run)
-    return Epoch(index + 1, loss_sum / seen, correct / seen, accuracy, loss_validation, rate)
+    count, loss_sum, rate = run.rows.count, 0.0, 0.0
+    seen = torch.zeros(2)  # correct rows, all rows
+    for number, (x, y) in enumerate(run.rows.epoch(index)):
+        moment = Moment(index * count + number, spec.epochs * count, index, spec.epochs)
+        rate = learning_rate(spec, moment.step, moment.steps)
+        set_rate(run.optimiser, rate, momentum(spec, moment.step, moment.steps))
+        loss, logits = _step(run, x, y, moment)
+        loss_sum += loss
+        seen += torch.tensor([int((logits.argmax(dim=1) == y).sum()), len(y)])
+    _settle_replicas(run, seen)
+    with run.averaged():
+        accuracy, loss_validation = _validate(run)
+    return Epoch(index + 1, loss_sum / count, float(seen[0] / seen[1]), accuracy, loss_validation, rate)
 
 
-def _step(run: Run, x: torch.Tensor, y: torch.Tensor, rate: float) -> tuple[float, torch.Tensor]:
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    run.optimizer.zero_grad()
-    logits = run.model(x)
+def _step(run: Run, x: torch.Tensor, y: torch.Tensor, moment: Moment) -> tuple[float, torch.Tensor]:
+    """One step of the optimiser; the loss is the mean over all replicas, the logits are this one's."""
+    run.optimiser.zero_grad()
+    with autocast(run.recipe.train, run.device):
+        logits = run.forward(x).float()
+    loss = _loss(run, x, y, logits, moment)
+    torch.autograd.backward(run.scaler.scale(loss))
+    value = _mean_loss(run, loss)
+    gradients = [p.grad for p in run.trained if p.grad is not None]
+    run.scaler.unscale_(run.optimiser)
+    norm = nn.utils.get_total_norm(gradients)
+    if not math.isfinite(value) or not (run.scaler.is_enabled() or bool(norm.isfinite())):
+        raise InputError(_divergence(run, x, y, value, moment))
+    if limit := run.recipe.train.clip_gradient:
+        nn.utils.clip_grads_with_norm_(run.trained, limit, norm)
+    for technique in run.techniques:
+        technique.before_step(moment)
+    run.scaler.step(run.optimiser)
+    run.scaler.update()
+    for technique in run.techniques:
+        technique.after_step(moment)
+    if run.ema:
+        run.ema.update(run.model)
+    return value, logits.detach()
+
+
+def _loss(
+    run: Run, x: torch.Tensor, y: torch.Tensor, logits: torch.Tensor, moment: Moment
+) -> torch.Tensor:
     loss = cross_entropy(logits, y, label_smoothing=run.recipe.train.label_smoothing)
-    torch.autograd.backward(loss)
-    run.optimizer.step()
-    return float(loss.detach()), logits.detach()
+    batch = Batch(x, y, logits)
+    for technique in run.techniques:
+        loss = technique.loss(loss, batch, moment)
+    return loss
+
+
+def _mean_loss(run: Run, loss: torch.Tensor) -> float:
+    """The loss over all replicas, whose gradients become the same: their mean."""
+    mean = loss.detach().reshape(1).clone()
+    run.replicas.average([mean, *(p.grad for p in run.trained if p.grad is not None)])
+    return float(mean)
+
+
+def _settle_replicas(run: Run, seen: torch.Tensor) -> None:
+    """One set of running statistics for all replicas after an epoch, and the proof that the rest is one."""
+    if run.replicas.count == 1:
+        return
+    buffers = [b for b in run.model.buffers() if b.is_floating_point()]
+    if run.ema:
+        names = {name for name, _ in run.model.named_buffers()}
+        buffers += [tensor for name, tensor in run.ema.average.items() if name in names]
+    run.replicas.average([seen, *buffers])
+    run.replicas.check_equal(run.model.state_dict().items())
+
+
+def _divergence(run: Run, x: torch.Tensor, y: torch.Tensor, value: float, moment: Moment) -> str:
+    spec = run.recipe.train
+    where = find_not_finite(run.model, x, lambda outputs: _loss(run, x, y, outputs.float(), moment))
+    step = moment.step - moment.epoch * run.rows.count + 1
+    found = "a gradient is not finite" if math.isfinite(value) else f"the loss is {value}"
+    return (
+        f"training diverged in epoch {moment.epoch + 1}, step {step}: {found}\n  {where}\n"
+        f"  cure: lower train.learning_rate (now {spec.learning_rate:g}), raise train.warmup "
+        f"(now {spec.warmup:g}), or set train.clip_gradient"
+    )
 
 
 def _validate(run: Run) -> tuple[float, float]:

@@ -190,10 +190,13 @@ def train(
     """Train a network with quantisation in the loop; writes model.onnx, graph.hwq, metrics.json, checkpoints."""
     from hwq import train as training
     from hwq.frontends import load
+    from hwq.train.require import replica_rank
 
     result = training.run(
         recipe, out, overrides=overrides or (), resume=resume, force=force, quiet=quiet or as_json
     )
+    if replica_rank()[0]:
+        return  # torchrun's first process writes and speaks for all
     if result.model is not None:
         load(result.model).graph.save(out / "graph.hwq")
     if as_json:

@@ -21,7 +21,7 @@ from brevitas.proxy.runtime_quant import ActQuantProxyFromInjectorBase, TruncQua
 from torch import nn  # noqa: E402
 
 from hwq.train import checkpoint as checkpoints  # noqa: E402
-from hwq.train.loop import reproducible  # noqa: E402
+from hwq.train.machine import reproducible  # noqa: E402
 
 Trace = list[tuple[str, npt.NDArray[np.float32]]]
 OUTPUT = "output"

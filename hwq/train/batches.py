@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hwq.train.augment import draw_flips, draw_shifts, flip_images, shift_images
 from hwq.train.data import Dataset
 from hwq.train.distributed import Replicas
 from hwq.train.recipe import Recipe
@@ -20,6 +21,7 @@ class TrainingRows:
     x: Tensor
     y: Tensor
     shift: int
+    flip: bool
     seed: int
     batch_size: int
     replicas: Replicas
@@ -33,12 +35,14 @@ class TrainingRows:
         """This replica's rows of the epoch's shuffled, shifted batches."""
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, index))
         offsets = draw_shifts(len(self.x), self.shift, generator)
+        mirrored = draw_flips(len(self.x), generator) if self.flip else None
         order = torch.randperm(len(self.x), generator=generator)
         for number in range(self.count):
             rows = order[number * self.batch_size : (number + 1) * self.batch_size]
             part = self.replicas.share(rows)
             here = part.to(self.x.device)
-            yield shift_images(self.x[here], offsets[:, part], self.shift), self.y[here]
+            x = shift_images(self.x[here], offsets[:, part], self.shift)
+            yield x if mirrored is None else flip_images(x, mirrored[part]), self.y[here]
 
 
 def training_rows(recipe: Recipe, data: Dataset, device: torch.device, replicas: Replicas) -> TrainingRows:
@@ -47,6 +51,7 @@ def training_rows(recipe: Recipe, data: Dataset, device: torch.device, replicas:
         torch.from_numpy(data.x_train).to(device),
         torch.from_numpy(data.y_train).to(device),
         recipe.data.shift,
+        recipe.data.flip,
         recipe.seed,
         min(recipe.train.batch_size, len(data.x_train)),
         replicas,
@@ -56,23 +61,3 @@ def training_rows(recipe: Recipe, data: Dataset, device: torch.device, replicas:
 def epoch_seed(seed: int, index: int) -> int:
     """Seed of everything random in an epoch."""
     return seed * 1_000_003 + index
-
-
-def draw_shifts(count: int, pixels: int, generator: torch.Generator) -> Tensor:
-    """Offsets (2, count, 1), down and right, of 0..2·pixels; nothing is drawn for no pixels."""
-    if pixels == 0:
-        return torch.zeros(2, count, 1, dtype=torch.int64)
-    return torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator)
-
-
-def shift_images(x: Tensor, offsets: Tensor, pixels: int) -> Tensor:
-    """Move every image (N, C, H, W) by its offset less `pixels`, towards the origin; zeros come in."""
-    if pixels == 0:
-        return x
-    count, channels, height, width = x.shape
-    offsets = offsets.to(x.device)
-    padded = torch.nn.functional.pad(x, (pixels,) * 4)
-    rows = (torch.arange(height, device=x.device) + offsets[0])[:, None, :, None]
-    columns = (torch.arange(width, device=x.device) + offsets[1])[:, None, None, :]
-    samples = torch.arange(count, device=x.device)[:, None, None, None]
-    return padded[samples, torch.arange(channels, device=x.device)[:, None, None], rows, columns]

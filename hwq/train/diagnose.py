@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_PROXIES = {"weight_quant", "bias_quant", "input_quant", "act_quant", "output_quant"}
+
 
 def find_not_finite(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor]) -> str:
     """Where the first value that is not finite appears, in a sentence that names the layer.
@@ -22,8 +24,11 @@ def find_not_finite(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor
     if not _finite(x):
         return "the inputs of the batch are not finite"
     found: list[str] = []
+    model.zero_grad()
     hooks = [
-        module.register_forward_hook(_watch(name, found)) for name, module in model.named_modules() if name
+        module.register_forward_hook(_watch(name, found))
+        for name, module in model.named_modules()
+        if _is_layer(name)
     ]
     try:
         value = loss(model(x))
@@ -41,6 +46,11 @@ def find_not_finite(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor
             if parameter.grad is not None and not _finite(parameter.grad)
         )
     return found[0] if found else "no layer's output and no gradient is, when the batch is run once more"
+
+
+def _is_layer(name: str) -> bool:
+    """Whether a module is one that users know, not a part of a Brevitas layer's quantisers."""
+    return bool(name) and not _PROXIES.intersection(name.split(".")[1:])
 
 
 def _watch(name: str, found: list[str]) -> Callable[[nn.Module, Any, Any], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +27,7 @@ class Ema:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         state = _state(model)
-        torch._foreach_lerp_(  # noqa: SLF001 - what torch's own optimisers average with
-            list(self.average.values()), [state[name] for name in self.average], 1 - decay
-        )
+        torch._foreach_lerp_(list(self.average.values()), [state[name] for name in self.average], 1 - decay)
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
@@ -40,18 +39,15 @@ class Ema:
         finally:
             _copy(own, model)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values: all that a resumed run needs."""
         return {"updates": self.updates, "average": self.average}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        updates, average = state["updates"], state["average"]
-        assert isinstance(updates, int)
-        assert isinstance(average, dict)
-        self.updates = updates
-        for name, tensor in average.items():
-            self.average[name].copy_(tensor)
+        self.updates = state["updates"]
+        for name, tensor in self.average.items():
+            tensor.copy_(state["average"][name])
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,14 @@ from hwq.errors import InputError
 from hwq.files import MARKER, MARKER_TEXT, check_output_dir, clear, is_ours, write_atomic
 from hwq.train import TrainResult, checkpoint
 from hwq.train.data import Dataset, load, off_grid
+from hwq.train.distributed import replicas
 from hwq.train.export import export
-from hwq.train.loop import Epoch, Run, best_epoch, count_correct, fit, predict, reproducible
+from hwq.train.loop import Epoch, Run, best_epoch, count_correct, fit, predict
+from hwq.train.machine import reproducible
 from hwq.train.recipe import Recipe, load_recipe, resolved
+
+# no space left, over quota, over the largest size of a file
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run_job(
@@ -35,57 +43,84 @@ def run_job(
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> TrainResult:
     """Do what `hwq.train.run` says; `on_epoch` sees every epoch before it is saved."""
+    if resume and force:
+        raise InputError("--resume continues a run and --force replaces it: give one of the two")
     wanted = load_recipe(recipe, overrides)
-    command = _resume_command(recipe, out, overrides)
-    with replicas(wanted.train.device) as group, _says_how_to_resume(command, out):
-        return _run(wanted, out, group, resume=resume, force=force, quiet=quiet, on_epoch=on_epoch)
+    with replicas(wanted.train.device) as group:
+        console = Console(stderr=True, quiet=group.rank > 0)
+        data = load(wanted.data)
+        if not quiet:
+            _show_off_grid(wanted, data, console)
+        with _says_how_to_resume(_Command(recipe, out, overrides, group.count), console):
+            if group.rank == 0 and not resume:
+                _open_folder(out, wanted, force=force)
+            group.wait()
+            saved = _last_checkpoint(out, wanted) if resume else None
+            with reproducible(wanted.train.threads), _progress(console, quiet=quiet) as progress:
+                run = Run(wanted, data, out / "checkpoints", saved=saved, replicas=group)
+                fit(run, progress, on_epoch)
+                if group.rank == 0:
+                    _finish(run, out)
+                group.wait()
+    return _result(out)
 
 
-def _run(
-    wanted: Recipe,
-    out: Path,
-    group: Replicas,
-    *,
-    resume: bool,
-    force: bool,
-    quiet: bool,
-    on_epoch: Callable[[Epoch], None],
-) -> TrainResult:
-    console = Console(stderr=True, quiet=group.rank > 0)
-    data = load(wanted.data)
-    rounded = off_grid(data.x_train, wanted.input) if wanted.quantize else 0
-    if rounded and not quiet:
+@dataclass(frozen=True)
+class _Command:
+    """What was typed, to be typed again."""
+
+    recipe: str
+    out: Path
+    overrides: Sequence[str]
+    replicas: int
+
+    @property
+    def to_resume(self) -> str:
+        settings = [part for override in self.overrides for part in ("--set", override)]
+        begun = (self.out / "checkpoints" / "last.pt").is_file()
+        program = ["hwq"]
+        if self.replicas > 1:
+            program = ["torchrun", "--nproc-per-node", str(self.replicas), "-m", "hwq"]
+        how = "--resume" if begun else "--force"
+        return shlex.join([*program, "train", self.recipe, *settings, "--out", str(self.out), how])
+
+
+@contextmanager
+def _says_how_to_resume(command: _Command, console: Console) -> Iterator[None]:
+    """After Ctrl-C, and where the disk is full: what is on the disk is whole, and this goes on from it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"interrupted; to go on:\n  {command.to_resume}", soft_wrap=True, markup=False)
+        raise
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        last = command.out / "checkpoints" / "last.pt"
+        kept = f"{last} is the whole last checkpoint" if last.is_file() else "there is no checkpoint yet"
+        raise InputError(
+            f"{command.out} cannot be written: {error.strerror}; {kept}\n"
+            f"  cure: free some space, then go on:\n  {command.to_resume}"
+        ) from error
+
+
+def _show_off_grid(recipe: Recipe, data: Dataset, console: Console) -> None:
+    rounded = off_grid(data.x_train, recipe.input) if recipe.quantize else 0
+    if rounded:
         console.print(
             f"{rounded} of {data.x_train.size} train inputs are not values of [input]: rounded or clipped",
             markup=False,
         )
-    saved = _open_folder(out, wanted, resume=resume, force=force)
-    try:
-        with reproducible(), _progress(console, quiet=quiet) as progress:
-            run = Run(wanted, data, out / "checkpoints")
-            if saved is not None:
-                run.restore(saved)
-            fit(run, progress, on_epoch)
-            return _finish(run, out)
-    except KeyboardInterrupt:
-        command = _resume_command(recipe, out, overrides)
-        console.print(f"interrupted; to go on:\n  {command}", soft_wrap=True)
-        raise
 
 
-def _open_folder(out: Path, recipe: Recipe, *, resume: bool, force: bool) -> dict[str, Any] | None:
-    """A fresh marked folder, or, to resume, the content of its `last.pt`."""
-    if resume and force:
-        raise InputError("--resume continues a run and --force replaces it: give one of the two")
-    if resume:
-        return _last_checkpoint(out, recipe)
+def _open_folder(out: Path, recipe: Recipe, *, force: bool) -> None:
+    """A fresh marked folder."""
     check_output_dir(out, force=force)
     if is_ours(out):
         out.mkdir(parents=True, exist_ok=True)
         clear(out)
         (out / MARKER).write_text(MARKER_TEXT)
     write_atomic(out / "recipe.json", _json(resolved(recipe)))
-    return None
 
 
 def _last_checkpoint(out: Path, recipe: Recipe) -> dict[str, Any]:
@@ -104,7 +139,7 @@ def _last_checkpoint(out: Path, recipe: Recipe) -> dict[str, Any]:
     return content
 
 
-def _finish(run: Run, out: Path) -> TrainResult:
+def _finish(run: Run, out: Path) -> None:
     """Export and score the best checkpoint; the test images are seen here for the first time."""
     best, data = best_epoch(run.history), run.data
     best_path = out / "checkpoints" / "best.pt"
@@ -115,17 +150,23 @@ def _finish(run: Run, out: Path) -> TrainResult:
     write_atomic(out / "test_inputs.npy", _npy(data.x_test))
     write_atomic(out / "test_labels.npy", _npy(data.y_test))
     write_atomic(out / "metrics.json", _json(_metrics(run, best, correct)))
+
+
+def _result(out: Path) -> TrainResult:
+    """What a finished run's folder says."""
+    metrics = json.loads((out / "metrics.json").read_text())
+    model = out / "model.onnx"
     return TrainResult(
         folder=out,
-        model=out / "model.onnx" if quantised else None,
-        checkpoint=best_path,
+        model=model if model.is_file() else None,
+        checkpoint=out / "checkpoints" / "best.pt",
         metrics=out / "metrics.json",
         test_inputs=out / "test_inputs.npy",
         test_labels=out / "test_labels.npy",
-        best_epoch=best.epoch,
-        validation_accuracy=best.validation_accuracy,
-        test_accuracy=correct / len(data.y_test),
-        seconds=run.seconds,
+        best_epoch=metrics["best_epoch"],
+        validation_accuracy=metrics["validation_accuracy"],
+        test_accuracy=metrics["test_accuracy"],
+        seconds=metrics["seconds"],
     )
 
 
@@ -174,14 +215,6 @@ def _progress(console: Console, *, quiet: bool) -> Progress:
         TimeRemainingColumn(),
         console=console,
         disable=quiet,
-    )
-
-
-def _resume_command(recipe: str, out: Path, overrides: Sequence[str]) -> str:
-    settings = [part for override in overrides for part in ("--set", override)]
-    begun = (out / "checkpoints" / "last.pt").is_file()
-    return shlex.join(
-        ["hwq", "train", recipe, *settings, "--out", str(out), "--resume" if begun else "--force"]
     )
 
 

@@ -236,9 +236,7 @@ def _step(run: Run, x: torch.Tensor, y: torch.Tensor, moment: Moment) -> tuple[f
     return value, logits.detach()
 
 
-def _loss(
-    run: Run, x: torch.Tensor, y: torch.Tensor, logits: torch.Tensor, moment: Moment
-) -> torch.Tensor:
+def _loss(run: Run, x: torch.Tensor, y: torch.Tensor, logits: torch.Tensor, moment: Moment) -> torch.Tensor:
     loss = cross_entropy(logits, y, label_smoothing=run.recipe.train.label_smoothing)
     batch = Batch(x, y, logits)
     for technique in run.techniques:

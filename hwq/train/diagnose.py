@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import register_multi_grad_hook
 
 _PROXIES = {"weight_quant", "bias_quant", "input_quant", "act_quant", "output_quant"}
 
@@ -62,14 +63,14 @@ def _watch(name: str, found: list[str]) -> Callable[[nn.Module, Any, Any], None]
             if not found and not _finite(tensor):
                 found.append(f"{label}: {_parameter(module) or 'its output is not finite'}")
             if tensor.requires_grad and tensor.is_floating_point():
-                tensor.register_hook(_watch_gradient(label, found))
+                register_multi_grad_hook([tensor], _watch_gradient(label, found))
 
     return hook
 
 
-def _watch_gradient(label: str, found: list[str]) -> Callable[[Tensor], None]:
-    def hook(gradient: Tensor) -> None:
-        if not found and not _finite(gradient):
+def _watch_gradient(label: str, found: list[str]) -> Callable[[Sequence[Tensor | None]], None]:
+    def hook(gradients: Sequence[Tensor | None]) -> None:
+        if not found and not all(g is None or _finite(g) for g in gradients):
             found.append(f"{label}: the gradient of its output is not finite")
 
     return hook

@@ -46,7 +46,7 @@ class Replicas:
         flat = torch.cat([tensor.reshape(-1).float() for tensor in tensors])
         dist.all_reduce(flat)
         flat /= self.count
-        parts = flat.split([tensor.numel() for tensor in tensors])
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
@@ -107,5 +107,5 @@ def share_batch_norm(model: nn.Module, device: torch.device, count: int) -> nn.M
     """The network with batch statistics over all replicas, where torch can do that."""
     if count == 1 or device.type != "cuda":
         return model
-    shared: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    shared: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return shared

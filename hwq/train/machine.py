@@ -54,11 +54,10 @@ def reproducible(threads: int = 1) -> Iterator[None]:
     """Deterministic kernels on so many threads inside; the caller's torch settings and random state after."""
     before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True)
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             yield
     finally:
         torch.set_num_threads(before)

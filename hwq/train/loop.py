@@ -80,7 +80,7 @@ class Run:
         self.device = choose_device(spec, replicas.local_rank)
         check_batch(spec.batch_size, len(data.x_train), replicas.count)
         start = None if saved is not None or not spec.init else checkpoint.read_start(Path(spec.init))
-        model = build_network(recipe, data.input_shape, data.classes, start)
+        model = build_network(recipe, data.input_shape, data.classes, start, torch.from_numpy(data.x_train))
         if saved is not None:
             checkpoint.check_machine(saved, self.machine)
             model.load_state_dict(saved["model"])  # before the optimiser: Brevitas makes new scale parameters

@@ -24,14 +24,22 @@ class Start:
     quantised: QuantizeSpec | None
 
 
+_CALIBRATION_ROWS = 1024
+
+
 def build_network(
-    recipe: Recipe, input_shape: tuple[int, ...], classes: int, start: Start | None = None
+    recipe: Recipe,
+    input_shape: tuple[int, ...],
+    classes: int,
+    start: Start | None = None,
+    rows: Tensor | None = None,
 ) -> nn.Module:
     """The untrained network of a recipe: float, or quantised where it has [quantize].
 
     Draws from torch's global generator, for the float network's weights alone. With a start, the float
-    network gets its weights, so that the quantisers begin from those; of a run that was quantised in the
-    same way the quantisers are taken over as well.
+    network gets its weights, so that the weights' quantisers begin from those, and the activations' are
+    calibrated on some of `rows`, the training inputs; of a run that was quantised in the same way the
+    quantisers are taken over as well.
 
     Raises:
         InputError: The start's weights do not fit; the message names the layer.
@@ -41,10 +49,14 @@ def build_network(
         _take_over(model, start)
     if recipe.quantize is None:
         return model
-    quantised = quantize(model, recipe.quantize, input_spec=recipe.input)
-    if start is not None and start.quantised == recipe.quantize:
+    if start is None:
+        return quantize(model, recipe.quantize, input_spec=recipe.input)
+    if start.quantised == recipe.quantize:
+        quantised = quantize(model, recipe.quantize, input_spec=recipe.input)
         quantised.load_state_dict(start.weights)
-    return quantised
+        return quantised
+    some = rows[:_CALIBRATION_ROWS] if rows is not None else None
+    return quantize(model, recipe.quantize, calibration=some, input_spec=recipe.input)
 
 
 def _take_over(model: nn.Module, start: Start) -> None:

@@ -81,7 +81,7 @@ def test_two_processes_train_one_network_repeatably_and_resume_to_the_same_bits(
     recipe = tiny_recipe("train.ema=0.9", "train.weight_decay=0.01")
     (tmp_path / "recipe.json").write_bytes(msgspec.json.encode(resolved(recipe)))
     parts = (tiny.x_train, tiny.y_train, tiny.x_validation, tiny.y_validation, tiny.x_test, tiny.y_test)
-    np.savez(tmp_path / "data.npz", **dict(zip("abcdef", parts, strict=True)))
+    np.savez(tmp_path / "data.npz", a=parts[0], b=parts[1], c=parts[2], d=parts[3], e=parts[4], f=parts[5])
     (tmp_path / "training.py").write_text(TRAINING)
     torchrun(str(tmp_path / "training.py"), str(tmp_path))
     whole, again, cut = (

@@ -36,16 +36,18 @@ def test_the_same_network_starts_where_the_other_run_ended(
     assert run.history == []
 
 
-def test_other_bits_take_the_weights_and_fit_their_own_scales(
+def test_other_bits_take_the_weights_and_fit_their_own_clips_to_weights_and_data(
     tiny: Dataset, tiny_recipe: Make, trained_tiny: Path, tmp_path: Path
 ) -> None:
-    run = Run(tiny_recipe(f"train.init={trained_tiny}", "quantize.weights=4"), tiny, tmp_path)
-    before, now = checkpoint.read(trained_tiny)[0]["model"], run.model.state_dict()
-    assert torch.equal(now["layers.1.weight"], before["layers.1.weight"])
-    scale = "layers.1.weight_quant.tensor_quant.scaling_impl.value"
-    deviations = 3.0 * before["layers.1.weight"].abs().std() + before["layers.1.weight"].abs().mean()
-    assert now[scale].item() == pytest.approx(deviations.item(), rel=1e-5)
-    assert now[scale] != before[scale]
+    recipe = tiny_recipe(f"train.init={trained_tiny}", "quantize.weights=4", "quantize.calibration=minmax")
+    before, now = checkpoint.read(trained_tiny)[0]["model"], Run(recipe, tiny, tmp_path).model.state_dict()
+    untrained = Run(tiny_recipe("quantize.weights=4"), tiny, tmp_path).model.state_dict()
+    for name in ("layers.1.weight", "layers.2.running_mean", "classifier.weight"):
+        assert torch.equal(now[name], before[name])
+    clips = [name for name in now if name.endswith(".clip.value") and not name.startswith("input_quant")]
+    assert len(clips) == 5
+    for name in clips:
+        assert now[name] not in (before[name], untrained[name])
 
 
 def test_another_shape_is_refused_by_layer(

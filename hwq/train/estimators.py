@@ -189,7 +189,7 @@ class _Quantise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, high: Tensor | None, quantiser: Quantiser) -> Tensor:
         if high is not None:
-            top = int(high)
+            top = round(float(high))
             quantiser = replace(
                 quantiser, codes=replace(quantiser.codes, low=_low(quantiser.codes, top), high=top)
             )

@@ -109,16 +109,21 @@ class TensorQuant(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Value, scale, zero point, bit width."""
         bits, high = self._bits()
-        scale = self.clip(x) / (self.steps if high is None else high)
-        zero = self.get_buffer("zero_point")
-        if self.power_of_two:
-            scale = _power_of_two(scale)
+        scale, zero = self._scale(x, high), self.get_buffer("zero_point")
         if self.observed is not None:
             self.observed.append(x.detach())
             return x, scale, zero, bits
         if self.accumulator is not None:
             x = _bounded(x, scale, self.accumulator, self.axis)
         return quantise(x, scale, self.quantiser, high), scale, zero, bits
+
+    def bits(self) -> Tensor:
+        """How many there are, differentiable where they are learned."""
+        return self._bits()[0]
+
+    def _scale(self, x: Tensor, high: Tensor | None) -> Tensor:
+        scale: Tensor = self.clip(x) / (self.steps if high is None else high)
+        return _power_of_two(scale) if self.power_of_two else scale
 
     def start_at(self, clip: Tensor) -> None:
         """Set the clipping point, whatever becomes of it later."""

@@ -1,12 +1,61 @@
-"""Quantisation-aware training: a recipe in, a checked QONNX file and its measured accuracy out."""
+"""Quantisation-aware training: a recipe in, a checked QONNX file and its measured accuracy out.
+
+Or in your own loop::
+
+    spec = QuantizeSpec(weights=2, activations=2, layers={"classifier": LayerQuant(weights=4)})
+    model = quantize(net, spec, calibration=x, input_spec=InputSpec(bits=8, fraction_bits=8))
+    schedule = QuantiserSchedule(model, spec)  # a Technique; for some estimators and penalties only
+    ...  # train the model
+    graph = convert(model, x[:1])  # an integer graph, exact
+
+What is pruned, distilled or quantised after training: `hwq.train.prune`, `hwq.train.distill`, `hwq.train.ptq`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["TrainResult", "run"]
+if TYPE_CHECKING:
+    from hwq.train.conversion import convert
+    from hwq.train.quantiser_schedule import QuantiserSchedule
+    from hwq.train.quantization import quantize
+    from hwq.train.quantize_spec import InputSpec, LayerQuant, QuantizeSpec
+
+__all__ = [
+    "InputSpec",
+    "LayerQuant",
+    "QuantiserSchedule",
+    "QuantizeSpec",
+    "TrainResult",
+    "convert",
+    "quantize",
+    "run",
+]
+
+_MODULES = {
+    "InputSpec": "quantize_spec",
+    "LayerQuant": "quantize_spec",
+    "QuantizeSpec": "quantize_spec",
+    "QuantiserSchedule": "quantiser_schedule",
+    "convert": "conversion",
+    "quantize": "quantization",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: torch takes seconds."""
+    from importlib import import_module
+
+    if name not in _MODULES:
+        raise AttributeError(f"module 'hwq.train' has no attribute '{name}'")
+    if _MODULES[name] != "quantize_spec":
+        from hwq.train.require import require_training
+
+        require_training()
+    return getattr(import_module(f"hwq.train.{_MODULES[name]}"), name)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hwq.errors import InputError
 from hwq.train.models import build
-from hwq.train.quantize import quantize
+from hwq.train.quantization import quantize
 from hwq.train.quantize_spec import QuantizeSpec
 from hwq.train.recipe import Recipe
 

@@ -40,7 +40,8 @@ class QuantiserSchedule:
             if quantiser.learned_bits is not None
         }
         self.sizes = {
-            name: model.get_parameter(name.removesuffix("_quant.tensor_quant")).numel() for name in self.weights
+            name: model.get_parameter(name.removesuffix("_quant.tensor_quant")).numel()
+            for name in self.weights
         }
         self.values: dict[str, tuple[Tensor, float]] = {}
         for name in self._using("ewgs-hessian"):
@@ -71,7 +72,9 @@ class QuantiserSchedule:
 
     def state_dict(self) -> dict[str, Any]:
         """The measured δ; what else there is follows from the step."""
-        deltas = {name: self.quantisers[name].quantiser.estimator.delta for name in self._using("ewgs-hessian")}
+        deltas = {
+            name: self.quantisers[name].quantiser.estimator.delta for name in self._using("ewgs-hessian")
+        }
         return {"deltas": deltas}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -102,7 +105,9 @@ class QuantiserSchedule:
 
     def _penalised(self, loss: Tensor) -> Tensor:
         if self.spec.bit_penalty and self.weights:
-            bits = sum((q.bits() * self.sizes[name] for name, q in self.weights.items()), start=loss.new_zeros(()))
+            bits = sum(
+                (q.bits() * self.sizes[name] for name, q in self.weights.items()), start=loss.new_zeros(())
+            )
             loss = loss + self.spec.bit_penalty * bits / sum(self.sizes.values())
         if self.spec.clip_decay:
             for quantiser in self.quantisers.values():

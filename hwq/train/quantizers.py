@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from hwq.errors import InputError
 from hwq.train.estimators import Codes, Estimator, Quantiser, quantise
 from hwq.train.quantize_spec import InputSpec, QuantizeSpec
-from hwq.train.scaling import CLIP, Clip, ConstantClip, WeightClip, activation_source, weight_source
+from hwq.train.scaling import CLIP, TERNARY, Clip, ConstantClip, WeightClip, activation_source, weight_source
 
 _LAYERS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: qnn.QuantLinear,
@@ -221,7 +221,7 @@ def quant_activation(
     _check_estimator(
         spec.activation_estimator, spec.activation_scale_source, codes, f"layer '{name}': activation"
     )
-    start = CLIP[bits_of(codes)]
+    start = TERNARY if codes == Codes(-1, 1) else CLIP[bits_of(codes)]
     quantiser = Quantiser(
         codes,
         _estimator(spec, spec.activation_estimator),

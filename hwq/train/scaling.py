@@ -10,6 +10,7 @@ from hwq.train.quantize_spec import ActivationSource, WeightSource
 # Clipping point at the start, in standard deviations: about that of least squared error for a uniform
 # quantiser of a half-normal variable.
 CLIP = {1: 1.0, 2: 2.0, 3: 2.5, 4: 3.0, 5: 3.4, 6: 3.8, 7: 4.2, 8: 4.5}
+TERNARY = 1.2
 
 _BINARY_WEIGHT = 0.1
 _TINY = 1e-10

@@ -43,6 +43,9 @@ class Kind(Enum):
 POSITIVE = {"Sigmoid", "sigmoid", "Hardsigmoid", "hardsigmoid", "Softplus", "softplus", "abs"}
 """Curves whose results are never negative."""
 
+BOUNDS = dict.fromkeys(("Sigmoid", "sigmoid", "Hardsigmoid", "hardsigmoid", "Tanh", "tanh"), 1.0)
+"""The largest magnitude of curves that have one."""
+
 _MODULES: dict[Kind, tuple[type[nn.Module], ...]] = {
     Kind.MOVE: (
         nn.Flatten, nn.Unflatten, nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.Identity,

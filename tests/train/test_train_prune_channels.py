@@ -17,7 +17,7 @@ from hwq.train.export import export
 from hwq.train.prune import ChannelSpec, count_macs, narrow, prune_channels
 from hwq.train.prune import channels as implementation
 from hwq.train.prune.channels import outputs, plan_of
-from hwq.train.quantize import quantize
+from hwq.train.quantization import quantize
 from hwq.train.quantize_spec import InputSpec, QuantizeSpec
 
 

@@ -17,7 +17,7 @@ import hwq
 from hwq.ir import Graph
 from hwq.train.export import export
 from hwq.train.prune import Pruner, PruneSpec, sparsity
-from hwq.train.quantize import quantize
+from hwq.train.quantization import quantize
 from hwq.train.quantize_spec import InputSpec, QuantizeSpec
 from hwq.train.technique import Moment
 

@@ -25,7 +25,7 @@ from hwq.train.estimators import Codes
 from hwq.train.quantize_spec import InputSpec, QuantizeSpec, changed
 from hwq.train.quantizers import TensorQuant, codes_of, quant_activation, quant_input, quant_layer
 from hwq.train.recipe import nearest
-from hwq.train.tracing import POSITIVE, Kind, fold_batch_norms, kind_of, name_of, trace
+from hwq.train.tracing import BOUNDS, POSITIVE, Kind, fold_batch_norms, kind_of, name_of, trace
 
 INPUT = "input_quant"
 OUTPUT = "output_quant"
@@ -73,8 +73,9 @@ def quantize(
         traced = trace(deepcopy(model))
         if spec.batch_norm == "fold":
             fold_batch_norms(traced)
-        _check_patterns(traced, spec)
+        before = [name for name, _ in traced.named_modules() if name]
         _Rewrite(traced, spec, input_spec).run()
+        _check_patterns(spec, before, traced)
     traced.graph.lint()
     traced.recompile()
     if calibration is not None:
@@ -85,14 +86,16 @@ def quantize(
     return traced.train(model.training)
 
 
-def _check_patterns(traced: fx.GraphModule, spec: QuantizeSpec) -> None:
-    """A pattern that matches nothing is a slip of the pen."""
-    names = [name for name, _ in traced.named_modules() if name]
-    calls = [node.name for node in traced.graph.nodes]
-    inserted = [f"{name.replace('.', '_')}_quant" for name in [*names, *calls]] + [INPUT, OUTPUT]
+def _check_patterns(spec: QuantizeSpec, names: list[str], traced: fx.GraphModule) -> None:
+    """A pattern that matches no module, call or inserted quantiser is a slip of the pen."""
+    known = {
+        *names,
+        *(name for name, _ in traced.named_modules()),
+        *(node.name for node in traced.graph.nodes),
+    }
     for key, patterns in (("layers", spec.layers), ("ignore", spec.ignore)):
         for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in [*names, *calls, *inserted]):
+            if not any(fnmatchcase(name, pattern) for name in known):
                 raise InputError(
                     f"key 'quantize.{key}': '{pattern}' matches no module{nearest(pattern, names)}\n"
                     f"  modules: {', '.join(names)}"
@@ -104,6 +107,14 @@ class _Rewrite:
 
     def __init__(self, traced: fx.GraphModule, spec: QuantizeSpec, input_spec: InputSpec | None) -> None:
         self.traced, self.spec, self.input_spec = traced, spec, input_spec
+        self.kinds = {
+            node: kind_of(traced, node) for node in traced.graph.nodes if node.op.startswith("call")
+        }
+        self.activations = {
+            node: traced.get_submodule(str(node.target))
+            for node, kind in self.kinds.items()
+            if kind in (Kind.CLIP, Kind.RECTIFY) and node.op == "call_module"
+        }
         self.facts: dict[fx.Node, Fact] = {}
         self.done: dict[str, Fact] = {}
         self.quantised: dict[fx.Node, fx.Node] = {}
@@ -151,7 +162,7 @@ class _Rewrite:
 
     def call(self, node: fx.Node) -> Fact | None:
         """What a call makes of its inputs; quantisers are inserted, modules exchanged."""
-        kind, sources = kind_of(self.traced, node), [n for n in node.all_input_nodes if n in self.facts]
+        kind, sources = self.kinds[node], [n for n in node.all_input_nodes if n in self.facts]
         if kind is Kind.NUMBERS or not sources:
             return None  # shapes, or constants alone
         if kind is None:
@@ -195,30 +206,31 @@ class _Rewrite:
         return Fact()
 
     def clip(self, node: fx.Node, _: list[fx.Node]) -> Fact:
-        """A quantiser in the place of a ReLU, ReLU6 or Hardtanh."""
-        rectified = kind_of(self.traced, node) is Kind.RECTIFY
+        """A quantiser in the place of a ReLU, ReLU6 or Hardtanh; a module that is called again gets one a call."""
+        rectified = self.kinds[node] is Kind.RECTIFY
         if self.ignored(node):
             return Fact(unsigned=rectified)
-        name = str(node.target) if node.op == "call_module" else f"{node.name}_quant"
-        if name not in self.done:
-            unsigned = rectified or self.low(node) >= 0
-            spec = self.spec_of(name, also=node.name)
-            made = quant_activation(spec, unsigned=unsigned, cap=self.cap(node), name=name)
-            if node.op == "call_module":
-                self.traced.set_submodule(name, made)
-            else:
-                self.replace_call(node, name, made)
-            self.done[name] = self.fact_of(name, made)
+        target = str(node.target) if node.op == "call_module" else node.name
+        unsigned, cap = rectified or self.low(node) >= 0, self.cap(node)
+        name = self.fresh(target if node.op == "call_module" else f"{target}_quant")
+        made = quant_activation(self.spec_of(name, also=target), unsigned=unsigned, cap=cap, name=name)
+        if name == target:
+            self.traced.set_submodule(name, made)
+        else:
+            self.replace_call(node, name, made)
+        self.done[name] = self.fact_of(name, made)
         return self.done[name]
 
     def curve(self, node: fx.Node, _: list[fx.Node]) -> Fact:
         """A nonlinear function, with a quantiser after it."""
         name = str(node.target) if node.op == "call_module" else node.name
         kind = self.what(node)
-        own = f"{name.replace('.', '_')}_quant"
-        made = quant_activation(self.spec_of(name, also=own), unsigned=kind in POSITIVE, name=own)
+        own = self.fresh(f"{name.replace('.', '_')}_quant")
+        made = quant_activation(
+            self.spec_of(name, also=own), unsigned=kind in POSITIVE, cap=BOUNDS.get(kind), name=own
+        )
         after = self.insert_after(node, own, made)
-        self.facts[after] = self.fact_of(own, made)
+        self.facts[after] = self.done[own] = self.fact_of(own, made)
         return Fact(unsigned=kind in POSITIVE)
 
     def add(self, node: fx.Node, sources: list[fx.Node]) -> Fact:
@@ -297,17 +309,24 @@ class _Rewrite:
                 "  cure: no padding, or at least 2 bits for the activations before it"
             )
 
+    def fresh(self, name: str) -> str:
+        """The name, or with a number where a quantiser has it already."""
+        count = 1
+        while (made := name if count == 1 else f"{name}_{count}") in self.done:
+            count += 1
+        return made
+
     def cap(self, node: fx.Node) -> float | None:
         """Where the activation itself clips."""
         if node.op == "call_module":
-            module = self.module(node)
+            module = self.activations[node]
             return float(module.max_val) if isinstance(module, nn.Hardtanh) else None
         return 6.0 if name_of(node) == "relu6" else 1.0 if name_of(node) == "hardtanh" else None
 
     def low(self, node: fx.Node) -> float:
         """The least value of a Hardtanh."""
         if node.op == "call_module":
-            return float(self.module(node).min_val)  # type: ignore[arg-type]
+            return float(self.activations[node].min_val)  # type: ignore[arg-type]
         return float(node.kwargs.get("min_val", node.args[1] if len(node.args) > 1 else -1.0))  # type: ignore[arg-type]
 
     def module(self, node: fx.Node) -> nn.Module:

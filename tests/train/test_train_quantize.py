@@ -233,12 +233,11 @@ def test_calibration_sets_clipping_points_from_what_reaches_them() -> None:
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)).eval(), pixels(8)
     clips = {}
+    name = "1.act_quant.fused_activation_quant_proxy.tensor_quant.clip.value"
     for how in ("minmax", "percentile", "mse"):
-        spec = QuantizeSpec(2, 2, calibration=how, percentile=80)  # type: ignore[arg-type]
+        spec = QuantizeSpec(2, 2, calibration=how, percentile=80)
         found = quantize(model, spec, calibration=[x[:8], x[8:]], input_spec=PIXELS)
-        clips[how] = float(
-            found.get_parameter("1.act_quant.fused_activation_quant_proxy.tensor_quant.clip.value")
-        )
+        clips[how] = float(found.get_parameter(name).detach())
     reached = model[1](model[0](x))
     assert clips["minmax"] == pytest.approx(float(reached.max()))
     assert 0 < clips["mse"] < clips["minmax"]

@@ -343,8 +343,8 @@ def _layer_class(name: str, own: OwnLayer) -> type:
 
     def initialize(self: Any) -> None:
         self.add_output_variable(self.get_attr("out_shape"))
-        for array in own.arrays:
-            self.add_weights_variable(name=array, var_name=f"{array}{{index}}")
+        for array in own.arrays:  # apart from the number: mult1 of layer 9 is not mult of layer 19
+            self.add_weights_variable(name=array, var_name=f"{array}_{{index}}")
 
     attributes = [WeightAttribute(a) for a in own.arrays] + [TypeAttribute(a) for a in own.arrays]
     return type(name, (Layer,), {"_expected_attributes": attributes, "initialize": initialize})

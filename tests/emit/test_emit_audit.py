@@ -16,7 +16,7 @@ from hwq.emit.dataflow import analyse
 from hwq.emit.plan import Plan, make_plan
 from hwq.errors import CheckFailed
 from hwq.hardware import FifoDepths, Io, Strategy
-from tests.emit.emit_graphs import binary_net, config, conv_net
+from tests.emit.emit_graphs import Net, binary_net, config, conv_net
 
 HARDWARE = config(conv_net(), Io.STREAM, Strategy.RESOURCE)
 
@@ -262,3 +262,17 @@ def test_a_misspelt_precision_key_is_found(monkeypatch: pytest.MonkeyPatch, plan
     monkeypatch.setattr(hls4ml, "_layer_config", misspelt)
     with pytest.raises(CheckFailed, match=r"type 'accum' is fixed<3,3,"):
         hls4ml.write_firmware(plan, HARDWARE)
+
+
+def test_arrays_of_layers_9_and_19_have_names_of_their_own(tmp_path: Path) -> None:
+    net = Net(5)
+    x, y = net.input((4,), -8, 7), net.input((4,), -8, 7)
+    for _ in range(8):
+        x = net.requant(net.sum(x, y), -8, 7, half_even=False)
+        x = net.requant(x, -8, 7, half_even=False)
+    graph = net.graph(x)
+    hardware = config(graph, Io.PARALLEL, Strategy.LATENCY)
+    made = hls4ml.to_model(make_plan(graph, hardware), hardware, str(tmp_path))
+    names = [array.name for layer in made.get_layers() for array in layer.get_weights()]
+    assert len(names) > 24
+    assert len(set(names)) == len(names)

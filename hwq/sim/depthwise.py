@@ -1,7 +1,8 @@
 """Depthwise convolution as a sum of taps: each an offset in one long row of pixels, times its row of weights.
 
 NumPy is fast on long rows, so whole padded images are treated as one; what this computes across the edges of images
-is cut away. With strides, pixels are first sorted by their remainder, so that each tap is an offset again.
+is cut away. It is faster still on 16-bit integers, where these hold the sums. With strides, pixels are first sorted
+by their remainder, so that each tap is an offset again.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import numpy as np
 from hwq.ir import Tensor
 from hwq.ops.conv import Conv
 from hwq.sim.activations import Activation
-from hwq.sim.packing import best, pack, scratch, unpack
+from hwq.sim.packing import Packing, best, pack, scratch, unpack
 from hwq.sim.products import Kernel, magnitude
 from hwq.sim.step import Array
 
-_BLOCK_BYTES = 2**18
+_BLOCK_BYTES = 2**19
 _LONG = 4096
 """Elements of the rows that NumPy gets."""
+_INT16 = 2**15 - 1
+"""Twice as many of such integers as of float32 numbers fit into a register, and none has to be taken apart."""
 _TAP_COST = 8
 """Of a tap, in multiplications of a matrix product."""
 
@@ -39,7 +42,8 @@ class _Depthwise:
 
     def __init__(self, params: Conv, out: Tensor, act: Activation, bound: int) -> None:
         self.params, self.act, self.size = params, act, out.shape
-        self.packing = best(bound, bound, _TAP_COST * params.weight[..., 0].size)
+        wide = best(bound, bound, _TAP_COST * params.weight[..., 0].size)
+        self.packing = Packing(np.dtype(np.int16)) if bound <= _INT16 else wide
         (sh, sw), (dh, dw) = params.strides, params.dilations
         self.taps = [
             ((u % sh, v % sw), (u // sh * dh, v // sw * dw))

@@ -19,7 +19,7 @@ from hwq.sim.step import Array, number_type
 
 _MANTISSA: dict[np.dtype[Any], int] = {np.dtype(np.float32): 24, np.dtype(np.float64): 53}
 _MOST = 4
-_COST = {np.dtype(np.float32): (1.0, 10.0), np.dtype(np.float64): (2.2, 60.0)}
+_COST = {np.dtype(np.float32): (1.0, 10.0), np.dtype(np.float64): (2.2, 250.0)}
 """Of a multiplication in a matrix product, and of taking one result out of a number, in float32 multiplications."""
 _INTEGER_COST = (50.0, 0.0)
 _VIEWS = 256

@@ -123,6 +123,22 @@ def test_outputs_of_many_levels(lo: int, hi: int, half_even: bool) -> None:
     agree(graph, x)
 
 
+@pytest.mark.parametrize(("high", "total"), [(217, 151), (128, 256), (256, 2**16), (257, 65281)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_depthwise_sums_up_to_the_ends_of_their_number(
+    high: int, total: int, strides: tuple[int, int], sign: int
+) -> None:
+    """The largest sums are 2**15 - 1, 2**15, 2**24 and 2**24 + 1, and another input gives their opposites."""
+    weight = np.zeros((3, 3, 1, 6), np.int64)
+    weight[1, 1], weight[0, 2], weight[2, 1] = sign * (total // 2), sign, sign * (total - total // 2 - 1)
+    graph = chain((9, 7, 6), IntType(-high, high), Conv(weight, strides, (1, 1, 1, 1), groups=6))
+    assert ("int16" in compile_graph(graph).steps[0].method) == (high * total < 2**15)
+    x = np.random.default_rng(0).integers(-high, high + 1, (5, 9, 7, 6))
+    x[0], x[1] = high, -high
+    agree(graph, x)
+
+
 def test_blas_threads_return_when_the_last_of_several_runs_ends() -> None:
     graph = chain((4,), IntType(0, 3), Dense(np.ones((4, 4), np.int64)))
     before = [b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"]

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hwq.train.conversion import convert
+    from hwq.train.ptq.quantize import post_train_quantize
+    from hwq.train.ptq.spec import PtqSpec
     from hwq.train.quantiser_schedule import QuantiserSchedule
     from hwq.train.quantization import quantize
     from hwq.train.quantize_spec import InputSpec, LayerQuant, QuantizeSpec
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
 __all__ = [
     "InputSpec",
     "LayerQuant",
+    "PtqSpec",
     "QuantiserSchedule",
     "QuantizeSpec",
     "TrainResult",
     "convert",
+    "post_train_quantize",
     "quantize",
     "run",
 ]
@@ -40,7 +44,9 @@ _MODULES = {
     "LayerQuant": "quantize_spec",
     "QuantizeSpec": "quantize_spec",
     "QuantiserSchedule": "quantiser_schedule",
+    "PtqSpec": "ptq.spec",
     "convert": "conversion",
+    "post_train_quantize": "ptq.quantize",
     "quantize": "quantization",
 }
 

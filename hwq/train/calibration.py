@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hwq.errors import InputError
-from hwq.train.ptq.scales import clip_range
+from hwq.train.ptq.scales import find_scale
 from hwq.train.ptq.spec import PtqSpec
 from hwq.train.quantize_spec import QuantizeSpec
 from hwq.train.quantizers import TensorQuant
@@ -37,8 +37,9 @@ def calibrate(model: nn.Module, data: Tensor | Iterable[Tensor], spec: QuantizeS
     for quantiser, seen in _observed(model, batches).items():
         values = torch.cat([x.reshape(1, -1) for x in seen], dim=1)
         values = values[:, :: -(-values.shape[1] // _MOST)]
-        clip = clip_range(values, quantiser.steps, how, signed=quantiser.quantiser.codes.low < 0)
-        quantiser.start_at(clip.reshape(()))
+        codes, pot = quantiser.quantiser.codes, quantiser.power_of_two
+        scale = find_scale(values, codes.low, codes.high, how, power_of_two=pot)
+        quantiser.start_at((scale * quantiser.steps).reshape(()))
 
 
 def _observed(model: nn.Module, batches: list[Tensor]) -> dict[TensorQuant, list[Tensor]]:

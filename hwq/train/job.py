@@ -26,6 +26,7 @@ from hwq.train.distributed import replicas
 from hwq.train.export import export
 from hwq.train.loop import Epoch, Run, best_epoch, count_correct, fit, predict
 from hwq.train.machine import reproducible
+from hwq.train.ptq.stage import check, post_train, trained_recipe
 from hwq.train.recipe import Recipe, load_recipe, resolved
 
 # no space left, over quota, over the largest size of a file
@@ -52,15 +53,17 @@ def run_job(
         if not quiet:
             _show_off_grid(wanted, data, console)
         with _says_how_to_resume(_Command(recipe, out, overrides, group.count), console):
+            trained = trained_recipe(wanted)
+            check(wanted, data)
             if group.rank == 0 and not resume:
                 _open_folder(out, wanted, force=force)
             group.wait()
-            saved = _last_checkpoint(out, wanted) if resume else None
+            saved = _last_checkpoint(out, trained) if resume else None
             with reproducible(wanted.train.threads), _progress(console, quiet=quiet) as progress:
-                run = Run(wanted, data, out / "checkpoints", saved=saved, replicas=group)
+                run = Run(trained, data, out / "checkpoints", saved=saved, replicas=group)
                 fit(run, progress, on_epoch)
                 if group.rank == 0:
-                    _finish(run, out)
+                    _finish(run, wanted, out)
                 group.wait()
     return _result(out)
 
@@ -139,17 +142,23 @@ def _last_checkpoint(out: Path, recipe: Recipe) -> dict[str, Any]:
     return content
 
 
-def _finish(run: Run, out: Path) -> None:
+def _finish(run: Run, recipe: Recipe, out: Path) -> None:
     """Export and score the best checkpoint; the test images are seen here for the first time."""
     best, data = best_epoch(run.history), run.data
     best_path = out / "checkpoints" / "best.pt"
-    quantised = run.recipe.quantize is not None
+    extra: dict[str, Any] = {}
+    if recipe.ptq is not None:
+        float_path, best_path = best_path, out / "checkpoints" / "ptq.pt"
+        found = post_train(recipe, data, float_path, best_path)
+        extra = {"validation_accuracy": found.pop("validation_accuracy"), "ptq": found}
+        write_atomic(out / "recipe.json", _json(resolved(recipe)))  # of a resumed run it may be another one
+    quantised = recipe.quantize is not None
     if quantised:
         export(checkpoint.load_model(best_path), data.input_shape, out / "model.onnx")
     correct = count_correct(predict(checkpoint.load_model(best_path), data.x_test), data.y_test)
     write_atomic(out / "test_inputs.npy", _npy(data.x_test))
     write_atomic(out / "test_labels.npy", _npy(data.y_test))
-    write_atomic(out / "metrics.json", _json(_metrics(run, best, correct)))
+    write_atomic(out / "metrics.json", _json(_metrics(run, recipe, best, correct) | extra))
 
 
 def _result(out: Path) -> TrainResult:
@@ -159,7 +168,7 @@ def _result(out: Path) -> TrainResult:
     return TrainResult(
         folder=out,
         model=model if model.is_file() else None,
-        checkpoint=out / "checkpoints" / "best.pt",
+        checkpoint=out / "checkpoints" / ("ptq.pt" if "ptq" in metrics else "best.pt"),
         metrics=out / "metrics.json",
         test_inputs=out / "test_inputs.npy",
         test_labels=out / "test_labels.npy",
@@ -170,10 +179,10 @@ def _result(out: Path) -> TrainResult:
     )
 
 
-def _metrics(run: Run, best: Epoch, correct: int) -> dict[str, Any]:
+def _metrics(run: Run, recipe: Recipe, best: Epoch, correct: int) -> dict[str, Any]:
     from hwq import __version__  # hwq itself may import this package
 
-    recipe, data = run.recipe, run.data
+    data = run.data
     epochs = [msgspec.to_builtins(epoch) for epoch in run.history]
     for epoch in epochs:
         del epoch["validation_loss"]

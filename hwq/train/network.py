@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hwq.errors import InputError
 from hwq.train.models import build
+from hwq.train.ptq.quantize import prepare
 from hwq.train.quantization import quantize
 from hwq.train.quantize_spec import QuantizeSpec
 from hwq.train.recipe import Recipe
@@ -49,6 +50,8 @@ def build_network(
         _take_over(model, start)
     if recipe.quantize is None:
         return model
+    if recipe.ptq is not None:
+        return prepare(model, recipe.quantize, input_spec=recipe.input)
     if start is None:
         return quantize(model, recipe.quantize, input_spec=recipe.input)
     if start.quantised == recipe.quantize:

@@ -16,6 +16,7 @@ from hwq.train.distill_spec import DistillSpec as DistillSpec
 from hwq.train.models.spec import ConvNetSpec as ConvNetSpec
 from hwq.train.models.spec import MlpSpec as MlpSpec
 from hwq.train.models.spec import ModelSpec
+from hwq.train.ptq.spec import PtqSpec as PtqSpec
 from hwq.train.quantize_spec import InputSpec as InputSpec
 from hwq.train.quantize_spec import QuantizeSpec as QuantizeSpec
 from hwq.train.train_spec import TrainSpec as TrainSpec
@@ -38,6 +39,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: InputSpec = InputSpec()
     quantize: QuantizeSpec | None = None
     distill: DistillSpec | None = None
+    ptq: PtqSpec | None = None
+
+    def __post_init__(self) -> None:
+        if self.ptq is not None and self.quantize is None:
+            raise ValueError("section ptq needs section quantize, which says the bits")
 
 
 def shipped_recipes() -> list[str]:

@@ -1,137 +1,234 @@
-"""Float network and calibration data in, Brevitas network with constant scales out."""
+"""A trained float network and calibration data in, the quantised network with the same graph out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-import brevitas.nn as qnn
 import torch
-from brevitas.inject.enum import ScalingImplType
-from brevitas.quant import Int8WeightPerChannelFloat, Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from hwq.errors import InputError
-from hwq.train.ptq.chain import Block, equalize, read_chain
-from hwq.train.ptq.learned import learn_rounding
+from hwq.train.ptq import quantisers
+from hwq.train.ptq.blocks import Block, chunks, evaluate, evaluate_all, single, split, whole
+from hwq.train.ptq.columns import columns
+from hwq.train.ptq.fold import called, equalise, fold
+from hwq.train.ptq.learned import Start, reconstruct
 from hwq.train.ptq.rounding import gpfq, gptq, nearest
-from hwq.train.ptq.scales import clip_range
+from hwq.train.ptq.scales import find_scale
 from hwq.train.ptq.spec import PtqSpec
-from hwq.train.quantize_spec import InputSpec
-from hwq.train.quantizers import quant_input
+from hwq.train.quantization import quantize
+from hwq.train.quantize_spec import InputSpec, QuantizeSpec
+
+_VALUES = 1 << 18
+_DEFAULT = PtqSpec()
 
 
-def post_train_quantize(
-    float_model: nn.Module, calibration: Tensor | Iterable[Tensor], spec: PtqSpec
-) -> nn.Module:
-    """Quantise a trained network layer by layer; the float model is left as it is.
-
-    Args:
-        float_model: A chain of Linear/Conv1d/Conv2d, BatchNorm, ReLU, max pooling and Flatten modules.
-        calibration: Inputs (N, ...), or batches of them; no labels are needed.
-        spec: Bits and methods.
-
-    Returns:
-        A Brevitas network in evaluation mode; its weights lie on the quantised grid, its scales are constants.
+def prepare(
+    float_model: nn.Module,
+    quantize_spec: QuantizeSpec,
+    *,
+    input_spec: InputSpec | None = None,
+) -> fx.GraphModule:
+    """The network that post-training quantisation sets: batch normalisations folded, every layer with a bias.
 
     Raises:
-        InputError: Another structure, or no calibration data.
+        InputError: A layer that is binary or ternary, or that cannot be quantised at all.
     """
-    samples = calibration if isinstance(calibration, Tensor) else _joined(calibration)
-    if len(samples) == 0 or not bool(samples.isfinite().all()):
-        raise InputError("post-training quantisation needs calibration data, all of it finite")
-    blocks = read_chain(float_model)
-    if spec.equalize:
-        equalize(blocks)
-    entry = quant_input(InputSpec(spec.input_bits, spec.input_fraction_bits, spec.input_signed)).eval()
-    modules: list[nn.Module] = [entry]
-    with torch.no_grad():
-        floats, inputs = samples, entry(samples)
-    for block in blocks:
-        with torch.no_grad():
-            floats, inputs = block.prepare(floats), block.prepare(inputs)
-        last = block is blocks[-1]
-        layer, activation = _quantised(block, floats, inputs, spec, "tensor" if last else spec.weight_scale)
-        modules += [*block.before, layer, *([activation] if activation is not None else [])]
-        with torch.no_grad():
-            floats, inputs = block.activated(block.output(floats)), layer(inputs)
-            inputs = inputs if activation is None else activation(inputs)
-    return nn.Sequential(*modules).eval()
-
-
-def _joined(batches: Iterable[Tensor]) -> Tensor:
-    parts = list(batches)
-    return torch.cat(parts) if parts else torch.empty(0)
+    return _quantised(fold(float_model), quantize_spec, input_spec)
 
 
 def _quantised(
-    block: Block, floats: Tensor, inputs: Tensor, spec: PtqSpec, granularity: str
-) -> tuple[nn.Module, nn.Module | None]:
-    levels = 2 ** (spec.weight_bits - 1) - 1
-    weight = block.layer.weight.detach()
-    rows = weight.flatten(1) if granularity == "channel" else weight.reshape(1, -1)
-    clip = clip_range(rows, levels, spec, signed=True).expand(1 if granularity == "tensor" else len(weight))
-    scale = (
-        (clip / levels).reshape(-1, *[1] * (weight.ndim - 1)).expand(len(weight), *[1] * (weight.ndim - 1))
-    )
-    codes = _codes(block, scale, levels, floats, inputs, spec)
-    with torch.no_grad():
-        baked = codes * scale
-        bias = None if block.layer.bias is None else block.layer.bias.detach().clone()
-        got, wanted = block.output(inputs, baked), block.output(floats)
-        if spec.bias_correction:
-            channel = -1 if isinstance(block.layer, nn.Linear) else 1
-            error = (wanted - got).movedim(channel, 0).flatten(1).mean(1)
-            bias = error if bias is None else bias + error
-            got = got + error.reshape(-1, *[1] * (got.ndim - 2 if channel == 1 else 0))
-        layer = bake(block.layer, baked, bias, clip, spec.weight_bits)
-        return layer, _activation(got, spec) if block.relu else None
+    folded: fx.GraphModule, quantize_spec: QuantizeSpec, input_spec: InputSpec | None
+) -> fx.GraphModule:
+    found: Any = quantize(folded, quantize_spec, input_spec=input_spec).eval()
+    network: fx.GraphModule = found
+    for name, module in network.named_modules():
+        quantisers.check(name, module)
+    return network
 
 
-def _codes(block: Block, scale: Tensor, levels: int, floats: Tensor, inputs: Tensor, spec: PtqSpec) -> Tensor:
-    if spec.method in ("adaround", "qdrop"):
-        return learn_rounding(block, scale, levels, floats, inputs, spec)
-    weight = block.layer.weight.detach()
-    grouped = weight.reshape(block.groups, len(weight) // block.groups, -1)
-    steps = scale.reshape(*grouped.shape[:2], 1)
-    with torch.no_grad():
-        if spec.method == "gptq":
-            codes = gptq(grouped, steps, levels, block.columns(inputs))
-        elif spec.method == "gpfq":
-            codes = gpfq(grouped, steps, levels, block.columns(floats), block.columns(inputs))
-        else:
+def post_train_quantize(
+    float_model: nn.Module,
+    calibration: Tensor | Iterable[Tensor],
+    quantize_spec: QuantizeSpec,
+    spec: PtqSpec = _DEFAULT,
+    *,
+    input_spec: InputSpec | None = None,
+    seed: int = 0,
+) -> fx.GraphModule:
+    """Quantise a trained network without training it again; the float model is left as it is.
+
+    Args:
+        float_model: Any network that `hwq.train.quantize` can quantise, of one input and one result.
+        calibration: Inputs (N, ...), or batches of them; no labels are needed.
+        quantize_spec: Bits and kinds of scales, at least 2 bits.
+        spec: Methods.
+        input_spec: Type of the input's codes; without it the input is taken to be on a grid already.
+        seed: Draws samples, batches and drops.
+
+    Returns:
+        The quantised network in evaluation mode; its weights lie on the quantised grid.
+
+    Raises:
+        InputError: A layer that cannot be quantised so (binary, ternary), or no calibration data.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    samples = _samples(calibration, spec, generator)
+    folded = fold(float_model)
+    if spec.equalize:
+        equalise(folded)
+    network = _quantised(folded, quantize_spec, input_spec)
+    _Work(network, folded, spec, generator).run(samples)
+    return network.requires_grad_().eval()
+
+
+def _samples(calibration: Tensor | Iterable[Tensor], spec: PtqSpec, generator: torch.Generator) -> Tensor:
+    parts = [calibration] if isinstance(calibration, Tensor) else list(calibration)
+    samples = torch.cat(parts) if parts else torch.empty(0)
+    if len(samples) == 0 or not bool(samples.isfinite().all()):
+        raise InputError("post-training quantisation needs calibration data, all of it finite")
+    if len(samples) <= spec.samples:
+        return samples
+    return samples[torch.randperm(len(samples), generator=generator)[: spec.samples]]
+
+
+class _Work:
+    """One network being set, with its float twin over the same graph."""
+
+    def __init__(
+        self, network: fx.GraphModule, folded: fx.GraphModule, spec: PtqSpec, generator: torch.Generator
+    ) -> None:
+        self.network, self.spec, self.generator = network.requires_grad_(False), spec, generator
+        self.floating = quantisers.float_twin(network, folded)
+        self.starts: dict[str, Start] = {}
+        self.layers = {
+            str(node.target) for node in network.graph.nodes if quantisers.is_layer(called(network, node))
+        }
+
+    def run(self, samples: Tensor) -> None:
+        """Activations from float values, then block by block in topological order."""
+        network = whole(self.network.graph)
+        self.calibrate_activations(network, samples)
+        floats = inputs = samples
+        for block in split(network, self.is_layer):
+            target = evaluate_all(self.floating, block, floats)
+            done = self.starts.copy()
+            self.round_layers(block, floats, inputs)
+            if self.spec.learned and self.spec.learned_unit != "network":
+                fresh = {name: s for name, s in self.starts.items() if name not in done}
+                self.learn(block, fresh, floats, inputs, target)
+            floats, inputs = target, evaluate_all(self.network, block, inputs)
+        if self.spec.learned and self.spec.learned_unit == "network":
+            reconstruct(
+                self.network, network, self.starts, samples, samples, floats, self.spec, self.generator
+            )
+
+    def is_layer(self, node: fx.Node) -> bool:
+        return node.op == "call_module" and node.target in self.layers
+
+    def is_activation(self, node: fx.Node) -> bool:
+        return getattr(called(self.network, node), "act_quant", None) is not None
+
+    @torch.no_grad()
+    def calibrate_activations(self, block: Block, samples: Tensor) -> None:
+        """Each activation's scale, from the float values of all places where it is used."""
+        seen: dict[str, list[Tensor]] = {}
+        parts = chunks(samples)
+
+        def see(node: fx.Node, value: Tensor) -> None:
+            if quantisers.activation_quant(str(node.target), called(self.network, node)) is not None:
+                some = _some(value.flatten(), _VALUES // len(parts), self.generator)
+                seen.setdefault(str(node.target), []).append(some)
+
+        for part in parts:
+            evaluate(self.floating, block, part, see=see)
+        for name, values in seen.items():
+            quantiser: Any = quantisers.activation_quant(name, self.network.get_submodule(name))
+            codes, pot = quantiser.quantiser.codes, quantiser.power_of_two
+            scale = find_scale(torch.cat(values)[None], codes.low, codes.high, self.spec, power_of_two=pot)
+            quantisers.set_scale(quantiser, scale, quantiser.steps)
+
+    def round_layers(self, block: Block, floats: Tensor, inputs: Tensor) -> None:
+        """Scales, integers and biases of a block's layers in order, each from what those before it give."""
+        for node in block.nodes:
+            name = str(node.target)
+            if not self.is_layer(node) or name in self.starts:
+                continue
+            before, layer = block.upto(node), self.network.get_submodule(name)
+            wanted_x = evaluate_all(self.floating, before, floats)
+            found_x = evaluate_all(self.network, before, inputs)
+            self.starts[name] = self.round(name, layer, wanted_x, found_x)
+            self.correct(name, wanted_x, found_x)
+
+    @torch.no_grad()
+    def round(self, name: str, layer: Any, floats: Tensor, inputs: Tensor) -> Start:
+        spec, levels = self.spec, quantisers.weight_levels(layer)
+        weight, shape = layer.weight.detach().clone(), quantisers.weight_scale(layer).shape
+        rows = weight.flatten(1) if shape.numel() > 1 else weight.reshape(1, -1)
+        pot = quantisers.has_power_of_two(layer)
+        scale = find_scale(rows, -levels, levels, spec, power_of_two=pot)
+        quantisers.set_scale(layer.weight_quant.tensor_quant, scale, levels)
+        scale = quantisers.weight_scale(layer)
+        groups = getattr(layer, "groups", 1)
+        grouped = weight.reshape(groups, len(weight) // groups, -1)
+        steps = scale.expand(len(weight), *[1] * (weight.ndim - 1)).reshape(*grouped.shape[:2], 1)
+        method = spec.start if spec.learned else spec.method
+        if method == "nearest":
             codes = nearest(grouped, steps, levels)
-    return codes.reshape(weight.shape)
+        elif method == "gptq":
+            codes = gptq(grouped, steps, levels, *columns(layer, [inputs], self.generator))
+        else:
+            codes = gpfq(grouped, steps, levels, *columns(layer, [floats, inputs], self.generator))
+        codes = codes.reshape(weight.shape)
+        quantisers.set_weights(name, layer, codes, None)
+        return Start(codes, weight / scale)
+
+    @torch.no_grad()
+    def correct(self, name: str, floats: Tensor, inputs: Tensor) -> None:
+        """Take a layer's mean output error from its bias."""
+        found: Any = self.network.get_submodule(name)
+        wanted: Any = self.floating.get_submodule(name)
+        if not self.spec.bias_correction or found.bias is None:
+            return
+        axis = -1 if isinstance(found, nn.Linear) else 1
+        error, count = torch.zeros(len(found.bias), dtype=torch.double), 0
+        for x, q in zip(chunks(floats), chunks(inputs), strict=True):
+            part = (wanted(x) - found(q)).movedim(axis, 0).flatten(1).double()
+            error, count = error + part.sum(1), count + part.shape[1]
+        found.bias += (error / count).to(found.bias.dtype)
+
+    def learn(
+        self, block: Block, fresh: dict[str, Start], floats: Tensor, inputs: Tensor, target: Tensor
+    ) -> None:
+        """A learned method on a block, or on each of its layers, then bias correction again."""
+        nodes = [node for node in block.nodes if str(node.target) in fresh]
+        if self.spec.learned_unit == "block" and nodes:
+            reconstruct(self.network, block, fresh, floats, inputs, target, self.spec, self.generator)
+        for node in nodes:
+            before, alone = block.upto(node), single(block, node, self.is_activation)
+            wanted_x = evaluate_all(self.floating, before, floats)
+            found_x = evaluate_all(self.network, before, inputs)
+            name = str(node.target)
+            if self.spec.learned_unit == "layer":
+                wanted_y = evaluate_all(self.floating, alone, wanted_x)
+                reconstruct(
+                    self.network,
+                    alone,
+                    {name: fresh[name]},
+                    wanted_x,
+                    found_x,
+                    wanted_y,
+                    self.spec,
+                    self.generator,
+                )
+            if self.spec.method != "adaquant":
+                self.correct(name, wanted_x, found_x)
 
 
-def _activation(values: Tensor, spec: PtqSpec) -> nn.Module:
-    levels = 2**spec.act_bits - 1
-    clip = clip_range(values.relu().reshape(1, -1), levels, spec, signed=False)
-    layer: nn.Module = qnn.QuantReLU(
-        act_quant=Uint8ActPerTensorFloat,
-        bit_width=spec.act_bits,
-        scaling_impl_type=ScalingImplType.CONST,
-        scaling_init=float(clip),
-    )
-    return layer.eval()
-
-
-def bake(layer: nn.Module, weight: Tensor, bias: Tensor | None, clip: Tensor, bits: int) -> nn.Module:
-    """A Brevitas layer with constant scales; `clip` has one value, or one an output channel."""
-    options = {
-        "bias": bias is not None,
-        "weight_quant": Int8WeightPerTensorFloat if clip.numel() == 1 else Int8WeightPerChannelFloat,
-        "weight_bit_width": bits,
-        "weight_scaling_impl_type": ScalingImplType.CONST,
-        "weight_scaling_init": float(clip)
-        if clip.numel() == 1
-        else clip.reshape(-1, *[1] * (weight.ndim - 1)),
-    }
-    baked: nn.Module
-    if isinstance(layer, nn.Linear):
-        baked = qnn.QuantLinear(layer.in_features, layer.out_features, **options)
-    else:
-        kind = qnn.QuantConv2d if isinstance(layer, nn.Conv2d) else qnn.QuantConv1d
-        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
-        baked = kind(**{name: getattr(layer, name) for name in names}, **options)
-    baked.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), strict=False)
-    return baked.eval()
+def _some(values: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """At most `count` of the values, drawn at random, and the two extremes."""
+    if len(values) <= count:
+        return values
+    drawn = values[torch.randint(len(values), (count,), generator=generator)]
+    return torch.cat([drawn, values.min()[None], values.max()[None]])

@@ -479,6 +479,12 @@ def estimate(
     compare_boards: Annotated[
         bool, typer.Option("--compare-boards", help="Rank all boards instead; exit 1 if it fits none.")
     ] = False,
+    overlay: Annotated[
+        bool,
+        typer.Option(
+            "--overlay", help="With the AXI4-Stream wrapper of an overlay, without its DMA engines."
+        ),
+    ] = False,
     input_type: InputType = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -505,7 +511,8 @@ def estimate(
         _compare_boards(graph, options, quiet=quiet, as_json=as_json)
         return
     config = _hardware(graph, board, options)
-    result = estimation.estimate(graph, config, _choice(cost.Stage, stage, "--stage") if stage else None)
+    chosen = _choice(cost.Stage, stage, "--stage") if stage else None
+    result = estimation.estimate(graph, config, chosen, overlay=overlay)
     content = result.to_json() | ({"folding": dict(config.folding)} if config.folding else {})
     if folder := runs.run_folder(model):
         runs.write_record(folder / "estimate.json", {"hwq": _version(), **content})

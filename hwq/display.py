@@ -286,9 +286,13 @@ def score_tables(
         for source, cells in errors.items():
             medians.add_row(source, *cells)
         tables += [table, medians]
-    flagged = sorted({e.path for e in estimates if e.outside})
-    share = sum(e.outside for e in estimates) / max(len(estimates), 1)
-    tables.append(f"outside the calibrated paths: {100 * share:.0f} % of {len(estimates):,} designs")
+    from hwq.cost.evaluate import flags
+
+    flagged, found = sorted({e.path for e in estimates if e.outside}), flags(estimates)
+    tables.append(
+        f"outside the calibrated paths: {100 * found.share:.0f} % of {len(estimates):,} designs, "
+        f"{100 * found.misses_flagged:.0f} % of {found.misses:,} numbers that are wrong by more than half"
+    )
     tables += [f"  {path}" for path in flagged]
     return tables + (_unused(reading) if reading else [])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hwq import __version__, boards, cost, runs
+from hwq.bench import finn_formulas
 from hwq.bench.models import SUBJECTS, make
 from hwq.bench.sim import machine
 from hwq.cost import evaluate
@@ -25,6 +26,11 @@ from hwq.ir import Graph
 _BOARD = "zcu104"
 _CONFIGURATIONS = 2000
 _SEED = 1
+_FINN = (
+    "Designs with dense or convolution layers; each layer is FINN's matrix-vector unit (MVAU_hls) with as many "
+    "multipliers, in DSP blocks where the HLS tool would put them. FINN has no flip-flops, and nothing for layers "
+    "without weights. rule4ml 0.2.0 is not compared: it needs TensorFlow and torch-geometric, which hwq does not."
+)
 _PLOTTED = ("lut", "ff", "dsp", "lat_max")
 
 
@@ -40,7 +46,9 @@ def bench(out: Path, model: Path | None = None) -> dict[str, Any]:
         "hwq": __version__,
         **machine(),
         "scores": [asdict(s) for s in evaluate.scores(estimates)],
+        "finn": [asdict(c) for c in finn_formulas.compare(estimates)],
         "designs": len(estimates),
+        "flags": asdict(evaluate.flags(estimates)),
         "speed": _speed(model),
     }
     runs.write_record(out / "bench-cost.json", result)
@@ -96,7 +104,12 @@ def markdown(result: Mapping[str, Any]) -> str:
         f"{speed['per_second']:,.0f} whole estimates a second of {speed['model']} ({speed['layers']} layers, one "
         f"core); {speed['grown_mib']:.1f} MiB more after {speed['configurations']:,}."
     )
-    lines = ["# Estimates", "", what, "", fast, "", "![Estimated and reported](bench-cost.svg)"]
+    flags = result["flags"]
+    flagged = (
+        f'{100 * flags["share"]:.0f} % of the designs carry the flag "outside the calibrated paths", and '
+        f"{100 * flags['misses_flagged']:.0f} % of the {flags['misses']:,} numbers that are wrong by more than half."
+    )
+    lines = ["# Estimates", "", what, "", flagged, "", fast, "", "![Estimated and reported](bench-cost.svg)"]
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for score in result["scores"]:
         groups.setdefault((score["stage"], score["group"]), []).append(score)
@@ -105,6 +118,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         lines.append("| target | designs | sources | error | within 10 % | 20 % | 50 % | in band | width |")
         lines.append("|---" * 9 + "|")
         lines += [_line(s) for s in scores]
+    lines += ["", "## Against FINN's formulas, on the same designs", "", _FINN, ""]
+    lines += finn_formulas.lines(result["finn"])
     return "\n".join(lines) + "\n"
 
 

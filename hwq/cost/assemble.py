@@ -10,6 +10,7 @@ from math import prod
 from hwq.boards import Board, Family
 from hwq.cost.advice import bottleneck, cure
 from hwq.cost.fits import fits
+from hwq.cost.laws import axis
 from hwq.cost.laws.dataflow import TopStyle, fifos, registers, schedule, stream_depths
 from hwq.cost.laws.setting import Setting
 from hwq.cost.model import RESOURCES, Estimate, LayerCost, Stage, total
@@ -21,8 +22,10 @@ _SERIES7 = (Family.ZYNQ_7000, Family.ARTIX_7, Family.KINTEX_7, Family.VIRTEX_7)
 _TIMING = {Family.KINTEX_ULTRASCALE: "ultrascale"} | dict.fromkeys(_SERIES7, "series7")
 
 
-def estimate(graph: Graph, config: HardwareConfig, stage: Stage = Stage.POST_SYNTH) -> Estimate:
-    """Resources, cycles and inferences per second of a graph on a board.
+def estimate(
+    graph: Graph, config: HardwareConfig, stage: Stage = Stage.POST_SYNTH, *, overlay: bool = False
+) -> Estimate:
+    """Resources, cycles and inferences per second of a graph on a board; `overlay`, with its AXI4-Stream wrapper.
 
     The default stage is post-synthesis: whether a design fits is decided there, and the HLS tool's own
     numbers (csynth) are 1.4 to 6 times higher in LUTs on the designs of which both are known.
@@ -30,6 +33,9 @@ def estimate(graph: Graph, config: HardwareConfig, stage: Stage = Stage.POST_SYN
     style = top_style(graph, config)
     layers = tuple(layer_cost(graph, node, setting_of(config, stage, node)) for node in graph.nodes)
     everything = (*layers, between(graph, config, stage, style))
+    if overlay:
+        ports = [graph.tensors[p.tensor] for p in (*graph.inputs, *graph.outputs)]
+        everything += (axis.wrapper(ports, setting_at(config, stage, Strategy.LATENCY, 1)),)
     needs, available = total(everything), budget(config.board)
     latency, ii = schedule(everything, style)
     return Estimate(

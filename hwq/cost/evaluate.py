@@ -114,6 +114,35 @@ def scores(estimates: Sequence[RowEstimate]) -> list[Score]:
     return found
 
 
+@dataclass(frozen=True)
+class Flags:
+    """How well the flag of designs outside the calibrated paths warns.
+
+    Attributes:
+        share: Of the designs that carry it.
+        misses: Numbers that are wrong by more than half.
+        misses_flagged: Share of them on designs that carry it.
+    """
+
+    share: float
+    misses: int
+    misses_flagged: float
+
+
+def flags(estimates: Sequence[RowEstimate]) -> Flags:
+    """Over all designs but parts of layers."""
+    known = [e for e in estimates if e.row.unit_kind != "inner"]
+    missed = [
+        e.outside
+        for e in known
+        for target in TARGETS
+        if (real := getattr(e.row, target)) is not None
+        and error(e.values[target].value, float(real)) > _CLOSE[-1]
+    ]
+    share = fmean(e.outside for e in known) if known else 0.0
+    return Flags(share, len(missed), fmean(missed) if missed else 1.0)
+
+
 def _group(e: RowEstimate) -> tuple[str, str]:
     own = "hls4ml's templates" if e.row.template == "upstream" else "other templates"
     return e.row.stage, own if e.row.flow.startswith("hls4ml") or not e.row.flow else e.row.flow

@@ -71,6 +71,31 @@ JUDGEMENTS: dict[str, Fit] = {
     "design/outside": structural("band of a design of a kind that was never measured", 0.3, 3.0),
     "design/outside/dsp": structural("DSP blocks of such a design: the laws count them", 0.8, 1.25),
     "design/outside/cycles": structural("cycles of such a design: the laws count them", 0.85, 1.25),
+    "axis/ff": structural(
+        "registers of an AXI4-Stream port and of the pixel or tensor behind it", 0.6, 1.6, bits=1.0
+    ),
+    "axis/lut": structural("multiplexers between words and codes, handshake", 0.4, 2.5, bits=0.5),
+    "finn/mvau/lut": cited(
+        "a product of one bit of a weight and one of an activation takes 3.6 and 3.7 LUTs in two binary networks of "
+        "BNN-PYNQ and 4.4 in the 32 units of a residual network of 4 bits (FINN-plus, ZCU104); all else of a "
+        "convolution 2,800 to 4,700 in three of BNN-PYNQ and 3,400 in that network, after routing and synthesis",
+        0.7,
+        1.4,
+        6,
+        units=300.0,
+        bit_products=4.0,
+        windows=3300.0,
+    ),
+    "finn/mvau/dsp": cited(
+        "addresses of units and windows: 4 in two BNN-PYNQ networks of 4 dense units, 24 to 32 in three of 6 "
+        "convolutions and 3 dense units; their products are in LUTs",
+        0.8,
+        1.3,
+        5,
+        units=1.0,
+        windows=3.0,
+    ),
+    "finn/mvau/ff": cited("flip-flops over LUTs of the same 6 builds: .93 to 1.58", 0.75, 1.35, 6, lut=1.2),
     "conv/stream/resource/ff": cited(
         "streaming convolutions with shared multipliers: within 3 % on 5 designs of 32 bits, 20 % on 2 of 16",
         0.7,

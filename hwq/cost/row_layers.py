@@ -14,12 +14,12 @@ from hwq.cost.laws.product import Product, product
 from hwq.cost.laws.setting import Setting, banded, built, dsp_blocks, judged, staged
 from hwq.cost.laws.weights import WeightStatistics, csd_digits
 from hwq.cost.model import ZERO, LayerCost, Value
+from hwq.cost.row_flows import distributed, mvau
 from hwq.cost.row_schema import Layer, Weights
 from hwq.ir import Node
 
 _MAX_EXPECTED_BITS = 10
 """Weights of unknown values use so many of their bits: 16-bit ones with 6 before the point are below one half."""
-_MAX_THRESHOLD_BITS = 8
 _STANDARD_BITS = 16
 _GUESSED_LANES = 4
 
@@ -34,7 +34,7 @@ def layer_cost(layer: Layer, setting: Setting) -> LayerCost:
     if kind.startswith("pooling"):
         return _pool(layer, setting)
     if kind.startswith("finn_mvau"):
-        return _mvau(layer, setting)
+        return mvau(layer, setting)
     make = {
         "activation": _activation,
         "softmax": _softmax,
@@ -45,7 +45,7 @@ def layer_cost(layer: Layer, setting: Setting) -> LayerCost:
         "merge": _merge,
         "gru": _gru,
         "bidir_gru": _gru,
-        "da_graph": _distributed,
+        "da_graph": distributed,
     }.get(kind, _unknown)
     return make(layer, setting)
 
@@ -350,33 +350,6 @@ def _gru(layer: Layer, setting: Setting) -> LayerCost:
 def _both_products(layer: Layer) -> Layer:
     """Without counts: they are of both products together."""
     return msgspec.structs.replace(layer, w=None)
-
-
-def _distributed(layer: Layer, _setting: Setting) -> LayerCost:
-    """da4ml states its cost in LUTs, and the bits of its pipeline registers."""
-    cost = layer.da_cost or 0.0
-    lut = Value(cost, 0.35 * cost, 1.1 * cost)
-    bits = layer.da_reg_bits or 0.0
-    return built(_node(layer), "distributed", lut=lut, ff=Value(bits, 0, bits), outside=False)
-
-
-def _mvau(layer: Layer, _setting: Setting) -> LayerCost:
-    """FINN's matrix-vector unit by its published formulas, accumulators at their data type's bound."""
-    mw, mh, pe, simd = layer.mw or 1, layer.mh or 1, layer.pe or 1, layer.simd or 1
-    w, a, b = layer.w_bits or 1, layer.in_bits or 1, layer.out_bits or 1
-    memory, steps = mw * mh // (pe * simd), mh // pe
-    products = simd * (2 * math.ceil((w + a) / 6) - 1) * (w + a)
-    tree = (w + a) * (2 * simd - 1)
-    acc = math.ceil(math.log2(mw) + w + a - 1) + 1
-    compare = (2**b - 1 if b <= _MAX_THRESHOLD_BITS else 0) * acc * (1 + math.ceil(steps / 64))
-    lut = 300 + 1.1 * pe * (products + tree + acc + compare)
-    width = simd * w * pe
-    bram = 0 if memory <= 128 else math.ceil(memory / 512) * math.ceil(width / 36)
-    cycles = memory * (layer.vectors or 1)
-    return built(
-        _node(layer), "finn/mvau", lut=Value(lut, 0.4 * lut, 2 * lut), ff=Value(1.3 * lut, 0.5 * lut, 3 * lut),
-        bram18=Value(bram, 0.5 * bram, 2 * bram), latency_cycles=cycles, ii_cycles=cycles,
-    )  # fmt: skip
 
 
 def _unknown(layer: Layer, setting: Setting) -> LayerCost:

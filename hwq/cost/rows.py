@@ -176,6 +176,7 @@ def _between(row: Row, style: Style) -> list[LayerCost]:
                       latency_cycles=matrices if matrices > 1 else 0)]  # fmt: skip
     if style is Style.STREAM:
         lut = ff = bram = 0.0
+        shared = any(x.strategy == "resource" and (x.rf or 1) > 1 for x in row.layers)
         for layer in row.layers[:-1]:
             depth = (layer.out_h or layer.in_h or 1) * (layer.out_w or layer.in_w or 1)
             lanes = _result_lanes(layer) if "Vivado" in row.flow else 1  # which takes a pixel apart
@@ -186,7 +187,7 @@ def _between(row: Row, style: Style) -> list[LayerCost]:
         fit = fits()["fifo/srl/lut"]
         return [built(node, "top/stream", lut=staged(Value(lut, lut * fit.lo, lut * fit.hi), "lut", setting),
                       ff=staged(judged("fifo/ff", ff=ff), "ff", setting),
-                      bram18=staged(judged("fifo/bram18", bram18=bram), "bram18", setting, shared=True))]  # fmt: skip
+                      bram18=staged(judged("fifo/bram18", bram18=bram), "bram18", setting, shared=shared))]  # fmt: skip
     if style is Style.DATAFLOW:
         words = sum((x.out_h or 1) * (x.out_w or 1) * _result_bits(x) for x in row.layers[:-1])
         return [built(node, "top/dataflow", ff=staged(judged("registers/ff", bits=words), "ff", setting))]

@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 
 from hwq.cost.fits import fits
+from hwq.cost.laws.memory import ROM_BITS, weight_memory
 from hwq.cost.laws.setting import (
     DSP_PRODUCT_BITS,
-    ROM_BITS,
     Setting,
     banded,
     dsp_blocks,
@@ -21,9 +21,6 @@ from hwq.cost.laws.setting import (
 )
 from hwq.cost.laws.weights import WeightStatistics
 from hwq.cost.model import ZERO, Value
-
-_BRAM18_SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
-"""Width and depth of an 18 Kb block RAM."""
 
 
 @dataclass(frozen=True)
@@ -262,8 +259,7 @@ def weight_bram18(n_in: int, n_out: int, reuse: int, w_bits: int) -> int:
     width = block_factor(n_in * n_out, reuse) * w_bits
     steps = reuse // n_in
     table_bits = reuse * math.ceil(math.log2(steps)) if steps > 1 else 0
-    weights = min(math.ceil(width / w) * math.ceil(reuse / d) for w, d in _BRAM18_SHAPES)
-    return weights * (width * reuse >= ROM_BITS) + (table_bits >= ROM_BITS)
+    return weight_memory(reuse, width)[0] + (table_bits >= ROM_BITS)
 
 
 def resource_dsp(w: WeightStatistics, in_bits: int, reuse: int) -> int:
@@ -284,6 +280,7 @@ def _resource_lut(w: WeightStatistics, in_bits: int, acc_bits: int, reuse: int, 
         fits()[name], resource_lut_features(w.n_in, w.n_out, reuse, in_bits, acc_bits), outside=outside
     )
     multipliers = block_factor(w.n, reuse)
+    lut += Value.exact(weight_memory(reuse, multipliers * w.bits)[1])
     extra = fits()["dense/resource/lut/extra"].value(
         {
             "adder_bits": max(0, multipliers - w.n_out) * acc_bits,

@@ -15,8 +15,6 @@ VIVADO_UNCERTAINTY = 0.125
 """What Vivado HLS holds back by default."""
 DSP_PRODUCT_BITS = 76
 """Products of fewer bits (input bits x weight bits) go to LUTs: 72 does, 80 does not (law L1, width rule)."""
-ROM_BITS = 1024
-"""Memories below this size become LUTs: fitted to the 871 Resource layers, with `weight_bram18`."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,10 @@ from hwq.cost.row_schema import TARGETS
 OFFSET = {"lut": 16.0, "ff": 32.0, "dsp": 1.0, "bram18": 1.0, "lat_max": 1.0, "ii_max": 1.0}
 """Added to reported and estimated numbers before their ratio: one block or cycle more is no ratio of infinity."""
 ANY = "any"
-_TAIL = {"lut": 0.08, "ff": 0.08, "dsp": 0.1, "bram18": 0.1, "lat_max": 0.12, "ii_max": 0.12}
+_TAIL = {"lut": 0.06, "ff": 0.06, "dsp": 0.1, "bram18": 0.1, "lat_max": 0.1, "ii_max": 0.1}
 """Share of the mixture beyond each end; chosen so that four of five reports of unseen sources lie inside."""
+_LEAST = 1.02
+"""No band is narrower to either side: sources that agreed to the last block say little of the next one."""
 _PATH, _FAMILY, _ANY = 1.0, 1.0, 0.5
 
 
@@ -118,7 +120,7 @@ def _band(name: str, target: str, rows: list[Residual]) -> Fit:
 
 
 def _quantiles(parts: Iterable[tuple[list[Residual], float]], tail: float) -> tuple[float, float]:
-    """The tails of weighted ratios: in every part all sources have the same say; 1 lies inside."""
+    """The tails of weighted ratios: in every part all sources have the same say."""
     ratio, weight = [], []
     for rows, share in parts:
         counts: dict[str, int] = {}
@@ -130,7 +132,7 @@ def _quantiles(parts: Iterable[tuple[list[Residual], float]], tail: float) -> tu
     ordered, sums = np.array(ratio)[order], np.cumsum(np.array(weight)[order])
     places = np.searchsorted(sums, np.array([tail, 1 - tail]) * sums[-1])
     lo, hi = (float(ordered[min(p, len(ordered) - 1)]) for p in places)
-    return min(lo, 1.0), max(hi, 1.0)
+    return min(lo, 1 / _LEAST), max(hi, _LEAST)
 
 
 def _round(value: float) -> float:
@@ -138,11 +140,11 @@ def _round(value: float) -> float:
 
 
 def banded_value(value: float, target: str, lo: float, hi: float) -> tuple[int, int]:
-    """Ends of a band in counts, rounded outwards.
+    """Ends of a band in counts, to the nearest; the value lies inside.
 
-    >>> banded_value(3, "dsp", 0.5, 1.25), banded_value(0, "dsp", 1.0, 1.0)
-    ((1, 4), (0, 0))
+    >>> banded_value(3, "dsp", 0.5, 1.25), banded_value(0, "dsp", 1.0, 1.0), banded_value(285, "bram18", 0.98, 1.02)
+    ((1, 4), (0, 0), (279, 291))
     """
     offset = OFFSET[target]
     low, high = (value + offset) * lo - offset, (value + offset) * hi - offset
-    return max(0, math.floor(min(low, value))), math.ceil(max(high, value) - 1e-9)
+    return max(0, min(round(low), math.floor(value))), max(round(high), math.ceil(value))

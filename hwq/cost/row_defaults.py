@@ -29,8 +29,8 @@ def complete(row: Row) -> Row:
     """A row whose part and layers say what follows from the rest of it; what nothing says stays None."""
     layers: list[Layer] = []
     matrix: Layer | None = None
-    for given in row.layers:
-        layer = _layer(given, layers[-1] if layers else None)
+    for given, after in zip(row.layers, [*row.layers[1:], None], strict=True):
+        layer = _layer(_resized(given, after), layers[-1] if layers else None)
         if layer.type in _MATRICES:
             matrix = layer = _scheduled(layer, matrix)
         layers.append(layer)
@@ -68,6 +68,13 @@ def _is_task(layer: Layer) -> bool:
     return "conv" in layer.type or (layer.strategy == "resource" and (layer.rf or 1) > 1)
 
 
+def _resized(layer: Layer, after: Layer | None) -> Layer:
+    """One that does not say to what size: what the next layer reads."""
+    if layer.type != "resize" or layer.out_w is not None or after is None:
+        return layer
+    return msgspec.structs.replace(layer, out_h=after.in_h, out_w=after.in_w)
+
+
 def _layer(layer: Layer, before: Layer | None) -> Layer:
     """With what it reads from the layer before."""
     if before is None:
@@ -78,7 +85,9 @@ def _layer(layer: Layer, before: Layer | None) -> Layer:
     if layer.n_in is None and layer.in_w is None and layer.in_ch is None:
         found |= _shape(layer, before)
     if layer.type in _KEEPS_SIZE and layer.out_ch is None and layer.in_ch is None:
-        found["out_ch"] = _channels(before)
+        found["out_ch"] = channels = _channels(before)
+        if layer.out_w is None and layer.n_in and channels and layer.n_in % channels == 0:
+            found |= {"out_h": 1, "out_w": layer.n_in // channels}
     return msgspec.structs.replace(layer, **found)
 
 

@@ -19,11 +19,13 @@ def is_outside(row: Row, layers: list[LayerCost]) -> bool:
     """Whether errors beyond half of the value must be expected."""
     if row.template != "upstream" or any(c.path.startswith(_FOREIGN) for c in layers):
         return True
-    if any(layer.type.startswith("depthwise") for layer in row.layers):
+    if any(layer.type.startswith("depthwise") or _divides(layer) for layer in row.layers):
         return True
     if row.level == "layer" and _is_vague(row.layers[0], stream=row.io == "io_stream"):
         return True
     if has_guessed_weights(row) and any((x.w_bits or 16) < _QUANTISED_BITS for x in _matrices(row)):
+        return True
+    if row.io != "io_stream" and sum(_is_folded(layer) for layer in row.layers) > 1:
         return True
     return any(_is_extreme(layer) for layer in _matrices(row))
 
@@ -44,6 +46,19 @@ def _matrices(row: Row) -> list[Layer]:
 
 def _is_guess(layer: Layer) -> bool:
     return layer.w is None or layer.w.u3 is None or (layer.w.src or "").startswith("expected")
+
+
+def _divides(layer: Layer) -> bool:
+    """A mean over windows that reach beyond the image: Vivado HLS divides by their size, Vitis HLS does not."""
+    if not layer.type.startswith("pooling") or layer.op != "avg":
+        return False
+    sizes = ((layer.in_w, layer.out_w, layer.pw), (layer.in_h, layer.out_h, layer.ph))
+    return any(given and out and window and out * window > given for given, out, window in sizes)
+
+
+def _is_folded(layer: Layer) -> bool:
+    """With shared multipliers; between two of them in io_parallel lie channels that were never measured."""
+    return layer.strategy == "resource" and (layer.rf or 1) > 1 and (layer.w_bits or layer.w) is not None
 
 
 def _is_vague(layer: Layer, *, stream: bool) -> bool:

@@ -194,10 +194,16 @@ def _between(row: Row, style: Style) -> list[LayerCost]:
     return []
 
 
+_BETWEEN_AND_FIRST = 2
+"""Entries of a stream's list of costs that are not followed by another layer: the first, and what lies between."""
+
+
 def _schedule(layers: list[LayerCost], style: Style) -> tuple[int, int]:
-    """(latency, II) in cycles."""
+    """(latency, II) in cycles; of streams as HLS tools report it: the slowest task, and a start for each other.
+
+    That is less than a run takes, where layers wait for rows: 1044 cycles at an interval of 1028 for 15 layers.
+    """
     ii = max(c.ii_cycles for c in layers)
     if style is Style.STREAM:
-        slowest = max(layers, key=lambda c: c.latency_cycles)
-        return slowest.latency_cycles + sum(c.fill_cycles for c in layers if c is not slowest), ii
+        return max(c.latency_cycles for c in layers) + len(layers) - _BETWEEN_AND_FIRST, ii
     return sum(c.latency_cycles for c in layers), ii

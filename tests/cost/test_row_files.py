@@ -67,6 +67,11 @@ def test_fields_that_cannot_be_used_are_ignored_and_listed(
     assert to_json(evaluate(found.rows), found)["ignored"][0]["field"] == field
 
 
+def test_what_is_null_is_not_said_and_not_listed(tmp_path: Path) -> None:
+    found = read([{"id": "a", "layers": [DENSE], "flow": None, "template": None, "io": None}], tmp_path)
+    assert (len(found.rows), found.ignored, found.refused) == (1, [], [])
+
+
 def test_names_of_other_tools_mean_the_same_kinds(tmp_path: Path) -> None:
     kinds = ["QDense", "relu", "MaxPooling2D", "BatchNormalization", "Softmax", None]
     (row,) = read([{"id": 1, "layers": [{"type": k} for k in kinds]}], tmp_path).rows

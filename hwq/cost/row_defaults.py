@@ -92,15 +92,21 @@ def _layer(layer: Layer, before: Layer | None) -> Layer:
 
 
 def _scheduled(layer: Layer, matrix: Layer | None) -> Layer:
-    """With the schedule of the product before it, which hls4ml's settings give to the whole model."""
-    if matrix is None:
-        return layer
-    return msgspec.structs.replace(
-        layer,
-        strategy=layer.strategy or matrix.strategy,
-        rf=layer.rf or matrix.rf,
-        w_bits=layer.w_bits or matrix.w_bits,
-    )
+    """With the schedule of the product before it, which hls4ml's settings give to the whole model.
+
+    A strategy that nobody says is Resource where a multiplier works on more than a column.
+    """
+    rf = layer.rf or (matrix.rf if matrix else None)
+    strategy = layer.strategy or (matrix.strategy if matrix else None)
+    if strategy is None:
+        taps = (
+            (layer.kh or 1) * (layer.kw or 1) * (layer.in_ch or 1)
+            if "conv" in layer.type
+            else layer.n_in or 1
+        )
+        strategy = "resource" if (rf or 1) > max(1, taps) else "latency"
+    w_bits = layer.w_bits or (matrix.w_bits if matrix else None)
+    return msgspec.structs.replace(layer, strategy=strategy, rf=rf, w_bits=w_bits)
 
 
 def _shape(layer: Layer, before: Layer) -> dict[str, Any]:

@@ -33,7 +33,7 @@ SMALL: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
 PADDED = ("resnet-8", "resnet-20", "ds-cnn", "mobilenet")
 """Zeros between −1 and +1 are refused, so their one-bit form has activations of two bits."""
 FORMS = {name: ((1, 2) if name in PADDED else (1, 1), (2, 2), (4, 4)) for name in SMALL}
-QUICK = [("mlp", (1, 1)), ("convnet", (2, 2)), ("cnv", (1, 1)), ("resnet-8", (4, 4)), ("ds-cnn", (2, 2)),
+QUICK = [("mlp", (1, 1)), ("convnet", (2, 2)), ("cnv", (1, 1)), ("resnet-8", (2, 2)), ("ds-cnn", (4, 4)),
          ("conv1d", (2, 2)), ("conv1d-flat", (4, 4))]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -142,9 +142,27 @@ def _check_keys(table: dict[str, Any], struct: type[msgspec.Struct], prefix: str
             annotation = get_args(annotation)[1]
             tables = {f"{prefix}{key}.{name}.": entry for name, entry in value.items()}
         for path, entry in tables.items():
+            _check_choice(annotation, entry, path.removesuffix("."), origin)
             inner = _struct_of(annotation, entry)
             if inner is not None and isinstance(entry, dict):
                 _check_keys(entry, inner, path, origin)
+
+
+def _check_choice(annotation: Any, value: Any, key: str, origin: str) -> None:
+    """Refuse a word that is none of those which the key knows, with the nearest one."""
+    members = get_args(annotation) if get_origin(annotation) is Literal else ()
+    for member in get_args(annotation):
+        members += get_args(member) if get_origin(member) is Literal else ()
+        config = getattr(member, "__struct_config__", None)
+        if config is not None and config.tag_field and isinstance(value, dict):
+            members += (config.tag,)
+            word, place = value.get(config.tag_field), f"{key}.{config.tag_field}"
+    if not isinstance(value, dict):
+        word, place = value, key
+    known = [member for member in members if isinstance(member, str)]
+    if known and isinstance(word, str) and word not in known and str not in get_args(annotation):
+        hint = nearest(word, known)
+        raise InputError(f"{origin}: key '{place}': no '{word}'{hint}\n  known: {', '.join(known)}")
 
 
 def _struct_of(annotation: Any, value: Any) -> type[msgspec.Struct] | None:

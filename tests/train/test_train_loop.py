@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,7 @@ from hwq.train.loop import (
     fit,
 )
 from hwq.train.machine import reproducible
-from hwq.train.recipe import Recipe, TrainSpec, load_recipe
-from hwq.train.schedules import learning_rate
+from hwq.train.recipe import Recipe, load_recipe
 from hwq.train.technique import Batch, Moment, Technique
 
 
@@ -238,16 +236,6 @@ def test_ties_of_logits_go_to_the_lowest_index() -> None:
     logits = np.array([[1, 3, 3], [2, 2, 2], [0, 0, 1]], dtype=np.float32)
     assert count_correct(logits, np.array([1, 0, 2])) == 3
     assert count_correct(logits, np.array([2, 1, 2])) == 1
-
-
-def test_the_schedule_rises_linearly_and_falls_to_zero() -> None:
-    spec = TrainSpec(epochs=1, learning_rate=1.0, warmup=0.5)
-    rates = [learning_rate(spec, step, 100) for step in range(100)]
-    assert rates[:50] == pytest.approx([(step + 1) / 50 for step in range(50)])
-    assert all(a >= b for a, b in pairwise(rates[50:]))
-    assert rates[-1] < 0.01
-    constant = TrainSpec(epochs=1, learning_rate=1.0, warmup=0.0, schedule="constant")
-    assert {learning_rate(constant, step, 10) for step in range(10)} == {1.0}
 
 
 def test_shifts_move_whole_images_by_at_most_the_given_pixels() -> None:

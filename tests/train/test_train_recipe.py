@@ -78,8 +78,8 @@ def test_a_resolved_recipe_parses_to_itself() -> None:
         ("train.epochs=many", "key 'train.epochs': Expected `int`, got `str`"),
         ("quantize.weights=9", "key 'quantize.weights': Expected `int` <= 8"),
         ("model.widths=[0]", "key 'model.widths[0]': Expected `int` >= 1"),
-        ("model.kind=transformer", "key 'model.kind': Invalid value 'transformer'"),
-        ("train.schedule=step", "key 'train.schedule': Invalid enum value 'step'"),
+        ("model.kind=transformer", "key 'model.kind': no 'transformer'"),
+        ("train.schedule=step", "key 'train.schedule': no 'step'"),
         ("train.epochs", "override 'train.epochs' is not of the form section.key=value"),
         ("=3", "override '=3' is not of the form"),
         ("seed.x=1", "override 'seed.x=1': 'seed' is a value, not a section"),
@@ -142,3 +142,23 @@ def test_an_unknown_key_of_a_layer_pair_is_refused() -> None:
         InputError, match=r"'distill\.layers\.x\.weigt'; did you mean 'distill\.layers\.x\.weight'"
     ):
         load_recipe("digits-w2a2", ["distill.layers.x.teacher=y", "distill.layers.x.weigt=2"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "train.schedule=cosin",
+            "key 'train.schedule': no 'cosin'; did you mean 'cosine'?\n  known: cosine, one-c",
+        ),
+        ("train.optimiser=adamw8", "key 'train.optimiser': no 'adamw8'; did you mean 'adamw"),
+        ("train.device=cud", "key 'train.device': no 'cud'; did you mean 'cuda'?\n  known: auto, cpu, cuda"),
+        ("quantize.weight_scale=chanel", "key 'quantize.weight_scale': no 'chanel'; did you mean 'channel'?"),
+        ("model.kind=convet", "key 'model.kind': no 'convet'; did you mean 'convnet'?"),
+        ("quantize.weights=tenary", "key 'quantize.weights': no 'tenary'; did you mean 'ternary'?"),
+    ],
+)
+def test_a_word_that_a_key_does_not_know_is_refused_with_the_nearest(override: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        load_recipe("digits-w2a2", [override])
+    assert message in str(error.value)

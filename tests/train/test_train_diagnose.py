@@ -46,7 +46,7 @@ def test_a_gradient_that_is_not_finite_is_traced_to_what_it_enters() -> None:
 def test_a_parameter_that_is_not_finite_is_named_with_its_layer() -> None:
     model = network()
     with torch.no_grad():
-        model[2].bias[1] = torch.inf
+        model.get_parameter("2.bias")[1] = torch.inf
     found = find_not_finite(model, torch.ones(2, 3), mean)
     assert found == "layer '2' (Linear): its parameter 'bias' is not finite"
 

@@ -19,7 +19,7 @@ from hwq.train.recipe import Recipe
 
 def test_the_average_follows_its_definition_and_the_networks_own_state_comes_back() -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    weight = model[0].weight
+    weight = model.get_parameter("0.weight")
     with torch.no_grad():
         weight.fill_(0.0)
     average = Ema(model, 0.5)
@@ -37,11 +37,12 @@ def test_the_average_follows_its_definition_and_the_networks_own_state_comes_bac
 def test_batch_statistics_are_averaged_too() -> None:
     model = nn.Sequential(nn.BatchNorm1d(2))
     average = Ema(model, 0.9)
+    mean = model.get_buffer("0.running_mean")
     model(torch.full((4, 2), 10.0))
     average.update(model)
     with average.applied(model):
-        assert model[0].running_mean.tolist() == pytest.approx([0.9, 0.9])
-    assert model[0].running_mean.tolist() == [1.0, 1.0]
+        assert mean.tolist() == pytest.approx([0.9, 0.9])
+    assert mean.tolist() == [1.0, 1.0]
 
 
 def test_the_averaged_network_is_scored_and_is_the_best_checkpoint(

@@ -56,6 +56,18 @@ def _bits(weights: int, activations: int) -> tuple[str, str]:
     return f"quantize.weights={weights}", f"quantize.activations={activations}"
 
 
+def _post_trained(weights: int, activations: int, method: str, *settings: str) -> Experiment:
+    """The float network quantised after training; the same float network for the same seed."""
+    chosen = (
+        *_bits(weights, activations),
+        "quantize.weight_scale=channel",
+        f"ptq.method={method}",
+        *settings,
+    )
+    return Experiment("letter", f"ptq w{weights}a{activations} {method}", chosen)
+
+
+_PTQ_METHODS = ("gptq", "gpfq", "adaround", "qdrop", "adaquant")
 _KD = "distill.teacher=<teacher>"
 
 EXPERIMENTS: tuple[Experiment, ...] = (
@@ -67,6 +79,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("letter", "w2a2 label smoothing", ("train.label_smoothing=0.1",)),
     Experiment("letter", "w2a2 distilled", (_KD,)),
     Experiment("letter", "w2a2 hints", (_KD, 'distill.layers={"layers.7" = {teacher = "layers.8"}}')),
+    *[_post_trained(bits, 8, method) for bits in (4, 3) for method in _PTQ_METHODS],
+    *[_post_trained(bits, bits, method) for bits in (4, 3, 2) for method in _PTQ_METHODS[1:]],
     Experiment("magic", FLOAT, _FLOAT),
     Experiment("magic", "w2a2"),
     Experiment("spoken-digits", "w2a2"),
@@ -82,12 +96,22 @@ COMPARISONS: tuple[Comparison, ...] = (
         "letter",
         ("w2a2", "w2a2 label smoothing", "w2a2 distilled", "w2a2 hints"),
     ),
+    *[
+        Comparison(
+            f"After training at {bits}/{bits} bits",
+            "letter",
+            tuple(f"ptq w{bits}a{bits} {method}" for method in _PTQ_METHODS[1:]),
+        )
+        for bits in (4, 3, 2)
+    ],
 )
 
 GOALS: tuple[Goal, ...] = (
     Goal("digits w1a1", "digits-w1a1", ("w1a1",), at_least=0.95),
     Goal("letter w2a2", "letter", ("w2a2*",), within=10),
     Goal("letter w4a4", "letter", ("w4a4",), within=0.5),
+    Goal("letter PTQ w4a8", "letter", ("ptq w4a8*",), within=1),
+    Goal("letter PTQ w3a8", "letter", ("ptq w3a8*",), within=4),
     Goal("MAGIC w2a2", "magic", ("w2a2",), within=1.5),
     Goal("spoken digits w2a2", "spoken-digits", ("w2a2",), at_least=0.97),
     Goal("MNIST TFC w1a1", "mnist-tfc", ("w1a1*",), at_least=0.945),

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from rich.console import Console
@@ -21,11 +17,11 @@ from hwq.bench import train_table
 from hwq.bench.sim import machine
 from hwq.bench.train_experiments import EXPERIMENTS, TASKS
 from hwq.bench.train_plan import Job, choose, plan
+from hwq.bench.train_pool import Worker
 from hwq.errors import CheckFailed
 from hwq.files import write_atomic
 
 SEEDS = 3
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 def bench(
@@ -96,25 +92,28 @@ def run_all(jobs: Sequence[Job], what: str, workers: int, *, quiet: bool) -> dic
     waiting = [job for job in jobs if not _done(job, what)]
     failed: dict[str, str] = {}
     live: dict[Future[None], Job] = {}
-    processes: list[subprocess.Popen[str]] = []
+    made: list[Worker] = []
+    free: SimpleQueue[Worker] = SimpleQueue()
     with _progress(quiet=quiet) as progress, ThreadPoolExecutor(workers) as pool:
         whole = progress.add_task(what, total=len(jobs), completed=len(jobs) - len(waiting))
         try:
             while waiting or live:
                 for job in _startable(waiting, what, workers - len(live)):
                     waiting.remove(job)
-                    live[pool.submit(_launch, job, what, processes, progress)] = job
+                    live[pool.submit(_launch, job, what, made, free, progress)] = job
                 for future in wait(live, return_when=FIRST_COMPLETED).done:
-                    job, error = live.pop(future), future.exception()
-                    if isinstance(error, CheckFailed):
+                    job = live.pop(future)
+                    try:
+                        future.result()
+                    except CheckFailed as error:
                         failed |= _dropped(job, str(error), waiting)
-                    elif error is not None:
-                        raise error
                     progress.update(whole, completed=len(jobs) - len(waiting) - len(live))
-        finally:
-            for process in processes:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGINT)
+        except BaseException:
+            for worker in made:
+                worker.interrupt()
+            raise
+    for worker in made:
+        worker.close()
     return failed
 
 
@@ -137,23 +136,24 @@ def _dropped(job: Job, why: str, waiting: list[Job]) -> dict[str, str]:
     return failed
 
 
-def _launch(job: Job, what: str, processes: list[subprocess.Popen[str]], progress: Progress) -> None:
-    """One worker, in a session of its own: the terminal's Ctrl-C reaches it through us, once."""
-    request = {"recipe": job.recipe, "settings": job.settings, "folder": str(job.folder), "key": job.key}
-    command = [sys.executable, "-W", "ignore", "-m", "hwq.bench.train_worker", what, json.dumps(request)]
+def _launch(job: Job, what: str, made: list[Worker], free: SimpleQueue[Worker], progress: Progress) -> None:
+    """In a worker that is free, or in a new one."""
+    worker = None if free.empty() else free.get()
+    if worker is None or not worker.alive:
+        made.append(worker := Worker())
+    request = {
+        "what": what,
+        "recipe": job.recipe,
+        "settings": job.settings,
+        "folder": str(job.folder),
+        "key": job.key,
+    }
     bar = progress.add_task(job.name, total=None)
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=said, text=True, env={**os.environ, **_THREADS},
-            start_new_session=True,
-        )  # fmt: skip
-        processes.append(process)
-        for line in process.stdout or ():
-            progress.update(bar, description=f"{job.name}, epoch {line.strip()}")
+    try:
+        worker.ask(request, lambda epoch: progress.update(bar, description=f"{job.name}, epoch {epoch}"))
+    finally:
         progress.remove_task(bar)
-        if process.wait():
-            said.seek(0)
-            raise CheckFailed(said.read().strip()[-2000:] or f"ended with code {process.returncode}")
+        free.put(worker)
 
 
 def _progress(*, quiet: bool) -> Progress:

@@ -1,8 +1,13 @@
-"""One training run in a process of its own: ``python -m hwq.bench.train_worker train|csim REQUEST``."""
+"""A process that trains what it is told: ``python -m hwq.bench.train_worker``, a JSON request a line of its input.
+
+It answers with the number of each finished epoch, then {"failed": null} or what is wrong, each on a line.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hwq import runs, sim
+from hwq.errors import HwqError
 from hwq.files import write_atomic
 from hwq.ir import Graph
 
@@ -19,7 +25,7 @@ ROWS = 128
 
 
 def train(request: dict[str, Any]) -> None:
-    """Train, or go on; hold the file against the integers; write ``result.json``; print each epoch's number.
+    """Train, or go on; hold the file against the integers; write ``result.json``.
 
     Raises:
         CheckFailed: A stage differs.
@@ -30,7 +36,7 @@ def train(request: dict[str, Any]) -> None:
     begun = (folder / "checkpoints" / "last.pt").is_file()
     run_job(
         request["recipe"], folder, overrides=request["settings"], resume=begun, force=not begun, quiet=True,
-        on_epoch=lambda epoch: print(epoch.epoch, flush=True),  # noqa: T201  the parent reads it
+        on_epoch=lambda epoch: say(epoch.epoch),
     )  # fmt: skip
     metrics = json.loads((folder / "metrics.json").read_text())
     del metrics["epochs"]
@@ -97,5 +103,24 @@ def csim(request: dict[str, Any]) -> None:
     write_atomic(folder / "csim.json", json.dumps(found, indent=1))
 
 
+def say(what: Any) -> None:
+    """To the process that asked."""
+    print(json.dumps(what), flush=True)  # noqa: T201
+
+
+def serve() -> None:
+    """Until there are no more requests; an interrupt ends it, and what is on the disk is whole."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        failed = None
+        try:
+            {"train": train, "csim": csim}[request["what"]](request)
+        except HwqError as error:
+            failed = str(error)
+        say({"failed": failed})
+
+
 if __name__ == "__main__":
-    {"train": train, "csim": csim}[sys.argv[1]](json.loads(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    with contextlib.suppress(KeyboardInterrupt):
+        serve()

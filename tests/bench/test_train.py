@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.progress import Progress
 from typer.testing import CliRunner
 
 from hwq.bench import train, train_table, train_worker
@@ -38,7 +37,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Workers run in this process; names of what ran."""
     seen: list[str] = []
 
-    def launch(job: Job, what: str, _: list[Any], __: Progress) -> None:
+    def launch(job: Job, what: str, *_: Any) -> None:
         seen.append(f"{what} {job.name}")
         request = {"recipe": job.recipe, "settings": job.settings, "folder": str(job.folder), "key": job.key}
         getattr(train_worker, what)(request)
@@ -84,11 +83,13 @@ def test_processes_that_are_interrupted_go_on(tmp_path: Path, monkeypatch: pytes
     wanted = (Experiment("digits", "long", ("train.epochs=300",)),)
     monkeypatch.setattr(train, "EXPERIMENTS", wanted)
     monkeypatch.setattr(train, "TASKS", _TASKS)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     begun = threading.Thread(target=_interrupt_when, args=(tmp_path / "runs",))
     begun.start()
     with pytest.raises(KeyboardInterrupt):
         train.bench(tmp_path, data=tmp_path, kept=tmp_path / "runs", seeds=1, quiet=True)
     begun.join()
+    signal.signal(signal.SIGINT, before)
     (last,) = (tmp_path / "runs").glob("*/*/checkpoints/last.pt")
     assert 0 < checkpoint.read(last)[0]["epoch"] < 300
     result = train.bench(tmp_path, data=tmp_path, kept=tmp_path / "runs", seeds=1, csim=True, quiet=True)
@@ -108,7 +109,7 @@ def _interrupt_when(runs: Path) -> None:
 def test_a_failed_run_stops_only_what_starts_from_it(
     tmp_path: Path, launched: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def launch(job: Job, what: str, _: list[Any], __: Progress) -> None:
+    def launch(job: Job, what: str, *_: Any) -> None:
         launched.append(f"{what} {job.name}")
         raise CheckFailed("no luck")
 

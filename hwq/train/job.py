@@ -28,6 +28,7 @@ from hwq.train.loop import Epoch, Run, best_epoch, count_correct, fit, predict
 from hwq.train.machine import reproducible
 from hwq.train.ptq.stage import check, post_train, trained_recipe
 from hwq.train.recipe import Recipe, load_recipe, resolved
+from hwq.train.techniques import techniques
 
 # no space left, over quota, over the largest size of a file
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -60,7 +61,14 @@ def run_job(
             group.wait()
             saved = _last_checkpoint(out, trained) if resume else None
             with reproducible(wanted.train.threads), _progress(console, quiet=quiet) as progress:
-                run = Run(trained, data, out / "checkpoints", saved=saved, replicas=group)
+                run = Run(
+                    trained,
+                    data,
+                    out / "checkpoints",
+                    saved=saved,
+                    techniques=techniques(trained, data.input_shape),
+                    replicas=group,
+                )
                 fit(run, progress, on_epoch)
                 if group.rank == 0:
                     _finish(run, wanted, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from pathlib import Path
 
 import brevitas.nn as qnn
 import pytest
@@ -13,10 +14,12 @@ from torch.nn.functional import cross_entropy
 
 from hwq.errors import InputError
 from hwq.train import TrainResult
-from hwq.train.checkpoint import load_model
+from hwq.train.checkpoint import load_model, read
 from hwq.train.distill import Distillation, from_recipe
 from hwq.train.distill_losses import attention_loss, hint_loss, logits_loss, relation_loss
 from hwq.train.distill_spec import DistillSpec, LayerSpec
+from hwq.train.job import run_job
+from hwq.train.loop import Epoch
 from hwq.train.network import build_network
 from hwq.train.recipe import load_recipe
 from hwq.train.technique import Batch, Moment
@@ -225,3 +228,23 @@ def test_a_teacher_that_has_seen_held_out_rows_is_refused(
     wanted = load_recipe("digits-w2a2", settings)
     with pytest.raises(InputError, match=r"trained with data\.split_seed = 0, the student has 1"):
         from_recipe(wanted, build_network(wanted, (1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize("teacher", ["run", "ema"])
+def test_a_distilled_run_is_resumed_to_the_bit(
+    teacher: str, trained: TrainResult, fast: tuple[str, ...], tmp_path: Path
+) -> None:
+    named = str(trained.folder) if teacher == "run" else "ema"
+    settings = [*fast, f"distill.teacher={named}", "distill.layers.flatten.teacher=flatten"]
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = run_job("digits-w2a2", tmp_path / "whole", overrides=settings, quiet=True)
+    with pytest.raises(KeyboardInterrupt):
+        run_job("digits-w2a2", tmp_path / "cut", overrides=settings, quiet=True, on_epoch=stop)
+    cut = run_job("digits-w2a2", tmp_path / "cut", overrides=settings, quiet=True, resume=True)
+    first, second, plain = (read(path.checkpoint)[0]["model"] for path in (whole, cut, trained))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert any(not torch.equal(value, plain[name]) for name, value in first.items())

@@ -22,9 +22,10 @@ _WORTH_A_THREAD = 300_000_000
 
 
 def chunk_rows(plan: Plan, rows: int, workers: int = 1) -> int:
-    """Rows that one worker runs at a time."""
-    share = -(-rows // workers)
-    return max(1, min(share, _MOST_ROWS, _CHUNK_BYTES // plan.row_bytes))
+    """Rows that one worker runs at a time: equal parts of its share."""
+    share = max(1, -(-rows // workers))
+    most = max(1, min(_MOST_ROWS, _CHUNK_BYTES // plan.row_bytes))
+    return -(-share // -(-share // most))
 
 
 def worth_workers(plan: Plan, rows: int) -> int:

@@ -78,7 +78,7 @@ def compile_graph(graph: Graph, *, trace: bool = False, covered: tuple[Step, ...
             steps.append(step)
     dead = _dead(steps, kept)
     work = sum(macs(graph, node) for node in graph.nodes)
-    return Plan(graph, tuple(steps), dead, _row_bytes(graph, steps, dead), work, kept)
+    return Plan(graph, tuple(steps), dead, _row_bytes(graph, steps, dead, frozenset(starts)), work, kept)
 
 
 def _compile(graph: Graph, node: Node, kept: frozenset[str]) -> Step:
@@ -154,13 +154,18 @@ def _dead(steps: list[Step], kept: frozenset[str]) -> tuple[tuple[str, ...], ...
     return tuple(map(tuple, dead))
 
 
-def _row_bytes(graph: Graph, steps: list[Step], dead: tuple[tuple[str, ...], ...]) -> int:
+def _row_bytes(
+    graph: Graph, steps: list[Step], dead: tuple[tuple[str, ...], ...], starts: frozenset[str]
+) -> int:
+    """Steps that start with these nodes make the tensors between theirs whole, two of them at a time."""
     sizes = {name: prod(t.shape) * np.dtype(storage(t.type)).itemsize for name, t in graph.tensors.items()}
     held = {p.tensor for p in graph.inputs}
     worst = 1
     for step, gone in zip(steps, dead, strict=True):
         held |= set(step.outputs)
-        worst = max(worst, sum(sizes[name] for name in held))
+        inside = [sizes[node.output] for node in step.nodes] if step.nodes[0].name in starts else []
+        between = max((sum(inside[i : i + 2]) for i in range(len(inside))), default=0)
+        worst = max(worst, sum(sizes[name] for name in held) + between)
         held -= set(gone)
     return worst
 

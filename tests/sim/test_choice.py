@@ -70,6 +70,12 @@ def test_numpy_computes_what_int8_kernels_cannot() -> None:
     assert "no heavy layer" in found.reason
 
 
+def test_chunks_of_int8_kernels_count_the_tensors_between_their_nodes() -> None:
+    plan = sim.plan(network(), sim.Engine.ONNXRUNTIME)
+    assert plan.steps[0].method.startswith("onnxruntime")
+    assert plan.row_bytes >= 2 * 12 * 12 * 16 + 12 * 12 * 16
+
+
 def test_measuring_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_WORTH_A_SESSION", 0)
     graph = network(-1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,15 @@ def test_blas_threads_return_when_the_last_of_several_runs_ends() -> None:
     first.close()
     second.close()
     assert [b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas"] == before
+
+
+@pytest.mark.parametrize(
+    ("rows_given", "workers", "size"), [(0, 1, 1), (46, 1, 46), (100, 1, 34), (100, 2, 25)]
+)
+def test_chunks_are_equal_parts_that_fit(rows_given: int, workers: int, size: int) -> None:
+    plan = sim.plan(chain((4,), IntType(0, 3), Dense(np.ones((4, 4), np.int64))))
+    plan = replace(plan, row_bytes=engine_numpy._CHUNK_BYTES // 47)
+    assert engine_numpy.chunk_rows(plan, rows_given, workers) == size
 
 
 def test_every_method_is_used() -> None:

@@ -235,6 +235,7 @@ def test_rigl_keeps_its_number_of_weights_and_moves_them_to_large_gradients() ->
     model = network()
     spec = PruneSpec(sparsity=0.8, method="rigl", every=4, start=0.0, end=0.75)
     pruner = Pruner(model, spec)
+    assert not pruner.before_epoch(Moment(0, 20, 0, 1))
     assert zeros(model) >= 0.8
     before = {name: mask.clone() for name, mask in pruner.masks.items()}
     counts = {name: int(mask.sum()) for name, mask in before.items()}
@@ -244,6 +245,7 @@ def test_rigl_keeps_its_number_of_weights_and_moves_them_to_large_gradients() ->
     expected = sum(counts.values()) / (INPUTS * 16 + 16 * CLASSES)
     assert abs(expected - 0.2) < 0.01
     uniform = Pruner(network(), msgspec.structs.replace(spec, distribution="uniform"))
+    uniform.before_epoch(Moment(0, 20, 0, 1))
     assert [float(m.float().mean()) for m in uniform.masks.values()] == [pytest.approx(0.2, abs=0.02)] * 2
 
 
@@ -277,13 +279,15 @@ def test_the_lottery_goes_back_to_early_weights_and_gets_sparser_every_round() -
             early.update({t.name: t.weight.detach().clone() for t in find_layers(model)})
         settled.append(pruner.settled(moment))
 
-    def before_epoch(moment: Moment) -> None:
-        original(moment)
+    def before_epoch(moment: Moment) -> bool:
+        over = original(moment)
+        assert over == (moment.epoch > 0)
         shares.append(sum(int((~m).sum()) for m in pruner.masks.values()) / 256)
         if moment.epoch:
             for target in find_layers(model):
                 mask = pruner.masks[target.name]
                 assert torch.equal(target.weight, torch.where(mask, early[target.name], 0.0))
+        return over
 
     original = pruner.before_epoch
     pruner.before_epoch = before_epoch  # type: ignore[method-assign]
@@ -321,8 +325,8 @@ def test_a_resumed_run_ends_in_the_same_bits(method: Any, importance: Any) -> No
     buffer.seek(0)
     weights, moments, state = torch.load(buffer, weights_only=True)
     second = network()
-    pruner = Pruner(second, spec)
     second.load_state_dict(weights)
+    pruner = Pruner(second, spec)
     optimizer = optimiser(second)
     optimizer.load_state_dict(moments)
     pruner.load_state_dict(state)
@@ -502,3 +506,13 @@ def test_of_equally_sparse_networks_the_one_pruned_by_cost_needs_fewer_luts() ->
         assert np.count_nonzero(matrix) == kept_of(64 * 32, 0.8)
         needed[importance] = law(matrix, 4, 10)
     assert needed["hardware"] < 0.95 * needed["magnitude"]
+
+
+def test_a_step_whose_gradients_overflow_leaves_the_scores_alone() -> None:
+    model = float_network()
+    pruner = Pruner(model, PruneSpec(sparsity=0.5, importance="movement"))
+    target = find_layers(model)[0]
+    target.weight.grad = torch.full_like(target.weight, torch.inf)
+    pruner.before_step(Moment(0, 4, 0, 1))
+    assert pruner._scores is not None
+    assert not pruner._scores.scores

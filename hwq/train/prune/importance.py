@@ -31,6 +31,8 @@ class GradientScores:
         (Molchanov 2019, equation 8) averages the squared change of the loss if the weight were zero.
         """
         product = weight * gradient
+        if not bool(product.isfinite().all()):
+            return  # a step that a gradient scaler is about to skip
         if self.kind == "movement":
             self.scores[name] = self.scores[name] - product if name in self.scores else -product
         else:

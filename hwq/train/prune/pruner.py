@@ -26,8 +26,8 @@ from hwq.train.technique import Batch, Moment
 class Pruner:
     """Prunes a network, float or of Brevitas layers, while it is trained.
 
-    In a loop of your own: `loss` after the forward pass, `before_step` and `after_step` around
-    `optimizer.step()`; `Moment` tells it where training stands. For the lottery also `before_epoch`.
+    In a loop of your own: `before_epoch`, then for each batch `loss` after the forward pass, `before_step`
+    and `after_step` around `optimizer.step()`; `Moment` tells it where training stands.
 
     Args:
         model: The network, with the weights that training starts from.
@@ -50,8 +50,6 @@ class Pruner:
         self._bits = _input_bits(model, self.targets, spec, example)
         if spec.method == "hold":
             self._set({t.name: t.weight.detach() != 0 for t in self.targets})
-        if spec.method == "rigl":
-            self._set(_first_masks(self.targets, spec))
 
     # --- Technique ----------------------------------------------------------------------------
 
@@ -95,10 +93,11 @@ class Pruner:
         return state | {"scores": self._scores.scores if self._scores else {}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another pruner of the same network stood."""
-        self.masks, self._before, self._early = state["masks"], state["before"], state["early"]
+        """Go on where another pruner of the same network stood; the weights come from the network's own state."""
+        self.masks, self._before = self._placed(state["masks"]), self._placed(state["before"])
+        self._early = state["early"]
         if self._scores is not None:
-            self._scores.scores = state["scores"]
+            self._scores.scores = self._placed(state["scores"])
 
     # --- beyond a technique -------------------------------------------------------------------
 
@@ -112,17 +111,24 @@ class Pruner:
         return schedule.settled(self.spec, moment)
 
     @torch.no_grad()
-    def before_epoch(self, moment: Moment) -> None:
-        """Where a round of the lottery begins: prune by the last round's weights, go back to early ones."""
+    def before_epoch(self, moment: Moment) -> bool:
+        """Where a round of the lottery begins: prune by the last round's weights, go back to early ones.
+
+        Returns:
+            Whether training starts over: the optimiser's moments are then those of other weights.
+        """
+        if self.spec.method == "rigl" and not self.masks:
+            self._set(_first_masks(self.targets, self.spec))
         length = moment.epochs // self.cycles
         if self.spec.method != "lottery" or moment.epoch == 0 or moment.epoch % length:
-            return
+            return False
         finished = moment.epoch // length
         share = min(finished, self.spec.rounds) / self.spec.rounds
         self._set(self._masks_at(lambda target: 1 - (1 - target) ** share))
         for key, value in self.model.state_dict().items():  # in place: the optimiser keeps its parameters
             value.copy_(self._early[key])
         self.constrain(self.model)
+        return True
 
     @torch.no_grad()
     def constrain(self, model: nn.Module) -> None:
@@ -130,6 +136,10 @@ class Pruner:
         for name, mask in self.masks.items():
             weight = model.get_parameter(f"{name}.weight".removeprefix("."))
             weight.masked_fill_(~mask.to(weight.device), 0)
+
+    def _placed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        devices = {target.name: target.weight.device for target in self.targets}
+        return {name: tensor.to(devices[name]) for name, tensor in tensors.items()}
 
     # --- masks --------------------------------------------------------------------------------
 

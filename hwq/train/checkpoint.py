@@ -48,7 +48,9 @@ def load_model(path: Path) -> nn.Module:
     """The network of a checkpoint, rebuilt from the recipe inside it, in evaluation mode."""
     content, recipe = read(path)
     with torch.random.fork_rng(devices=[]):
-        model = build_network(recipe, tuple(content["input_shape"]), content["classes"])
+        model = build_network(
+            recipe, tuple(content["input_shape"]), content["classes"], trained=content["model"]
+        )
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:
@@ -59,7 +61,8 @@ def load_model(path: Path) -> nn.Module:
 def read_start(path: Path) -> Start:
     """The weights of another run, for `train.init`."""
     content, recipe = read(path)
-    return Start(path, content["model"], recipe.quantize)
+    narrowed = recipe.prune is not None and recipe.prune.channels is not None
+    return Start(path, content["model"], recipe.quantize, narrowed)
 
 
 def check_machine(content: dict[str, Any], now: dict[str, Any]) -> None:

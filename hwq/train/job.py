@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
 
 from hwq.errors import InputError
 from hwq.files import MARKER, MARKER_TEXT, check_output_dir, clear, is_ours, write_atomic
@@ -26,6 +28,9 @@ from hwq.train.distributed import replicas
 from hwq.train.export import export
 from hwq.train.loop import Epoch, Run, best_epoch, count_correct, fit, predict
 from hwq.train.machine import reproducible
+from hwq.train.models import build
+from hwq.train.prune.channels import count_macs
+from hwq.train.prune.zeros import sparsity_json
 from hwq.train.ptq.stage import check, post_train, trained_recipe
 from hwq.train.recipe import Recipe, load_recipe, resolved
 from hwq.train.techniques import techniques
@@ -161,12 +166,14 @@ def _finish(run: Run, recipe: Recipe, out: Path) -> None:
         extra = {"validation_accuracy": found.pop("validation_accuracy"), "ptq": found}
         write_atomic(out / "recipe.json", _json(resolved(recipe)))  # of a resumed run it may be another one
     quantised = recipe.quantize is not None
+    model = checkpoint.load_model(best_path)
     if quantised:
-        export(checkpoint.load_model(best_path), data.input_shape, out / "model.onnx")
-    correct = count_correct(predict(checkpoint.load_model(best_path), data.x_test), data.y_test)
+        export(model, data.input_shape, out / "model.onnx")
+    correct = count_correct(predict(model, data.x_test), data.y_test)
     write_atomic(out / "test_inputs.npy", _npy(data.x_test))
     write_atomic(out / "test_labels.npy", _npy(data.y_test))
-    write_atomic(out / "metrics.json", _json(_metrics(run, recipe, best, correct) | extra))
+    metrics = _metrics(run, recipe, best, correct) | extra | _pruned(recipe, data, model)
+    write_atomic(out / "metrics.json", _json(metrics))
 
 
 def _result(out: Path) -> TrainResult:
@@ -193,7 +200,7 @@ def _metrics(run: Run, recipe: Recipe, best: Epoch, correct: int) -> dict[str, A
     data = run.data
     epochs = [msgspec.to_builtins(epoch) for epoch in run.history]
     for epoch in epochs:
-        del epoch["validation_loss"]
+        del epoch["validation_loss"], epoch["settled"]
     return {
         "hwq": __version__,
         "recipe": resolved(recipe),
@@ -210,6 +217,18 @@ def _metrics(run: Run, recipe: Recipe, best: Epoch, correct: int) -> dict[str, A
         "test_total": len(data.y_test),
         "seconds": round(run.seconds, 3),
     }
+
+
+def _pruned(recipe: Recipe, data: Dataset, model: nn.Module) -> dict[str, Any]:
+    """What pruning has reached: zeros among the integers, and multiplications against the whole network's."""
+    if recipe.prune is None:
+        return {}
+    example = torch.from_numpy(data.x_test[:1])
+    reached: dict[str, Any] = {"sparsity": sparsity_json(model, example)}
+    if recipe.prune.channels is not None:
+        whole = build(recipe.model, data.input_shape, data.classes)
+        reached["macs"] = {"kept": count_macs(model, example), "whole": count_macs(whole, example)}
+    return reached
 
 
 def _dataset_entry(data: Dataset) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from hwq.train.ema import Ema
 from hwq.train.machine import autocast, choose_device, jit_enabled
 from hwq.train.network import build_network
 from hwq.train.optimisers import make_optimiser, set_rate
+from hwq.train.prune.pruner import Pruner
 from hwq.train.recipe import Recipe
 from hwq.train.schedules import learning_rate, momentum
 from hwq.train.technique import Batch, Moment, Technique
@@ -42,7 +43,11 @@ ALONE = Replicas()
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """What one epoch did; loss and train accuracy are means over its own (shifted) training batches."""
+    """What one epoch did; loss and train accuracy are means over its own (shifted) training batches.
+
+    Attributes:
+        settled: Whether it ended with all weights pruned that should be; others are not results of the run.
+    """
 
     epoch: int
     loss: float
@@ -50,6 +55,7 @@ class Epoch(msgspec.Struct, frozen=True):
     validation_accuracy: float
     validation_loss: float
     learning_rate: float
+    settled: bool = True
 
 
 class Run:
@@ -80,18 +86,20 @@ class Run:
         self.device = choose_device(spec, replicas.local_rank)
         check_batch(spec.batch_size, len(data.x_train), replicas.count)
         start = None if saved is not None or not spec.init else checkpoint.read_start(Path(spec.init))
-        model = build_network(recipe, data.input_shape, data.classes, start, torch.from_numpy(data.x_train))
+        model = build_network(
+            recipe, data.input_shape, data.classes, start, data, trained=saved and saved["model"]
+        )
         if saved is not None:
             checkpoint.check_machine(saved, self.machine)
             model.load_state_dict(saved["model"])  # before the optimiser: Brevitas makes new scale parameters
         self.model = share_batch_norm(model, self.device, replicas.count).to(self.device)
         self.forward = torch.compile(self.model) if spec.compile else self.model
         self.techniques = list(techniques(self.model))
+        self.pruner = next((t for t in self.techniques if isinstance(t, Pruner)), None)
         added = [p for technique in self.techniques for p in technique.parameters()]
         self.trained = [*self.model.parameters(), *added]
-        self.optimiser = make_optimiser(spec, self.model, added)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec.precision == "float16")
-        self.ema = Ema(self.model, spec.ema) if spec.ema else None
+        self.forget()
         self.rows = training_rows(recipe, data, self.device, replicas)
         self.history: list[Epoch] = []
         self.seconds = 0.0
@@ -103,9 +111,20 @@ class Run:
         """What changes the bits of a result, and is not in the recipe."""
         return {"device": self.device.type, "replicas": self.replicas.count, "jit": jit_enabled()}
 
-    def averaged(self) -> AbstractContextManager[None]:
+    def forget(self) -> None:
+        """Begin the optimiser and the average anew, from the network's present weights."""
+        spec = self.recipe.train
+        added = [p for technique in self.techniques for p in technique.parameters()]
+        self.optimiser = make_optimiser(spec, self.model, added)
+        self.ema = Ema(self.model, spec.ema) if spec.ema else None
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
         """The network as it is scored and exported inside: with averaged weights, if the recipe has them."""
-        return self.ema.applied(self.model) if self.ema else nullcontext()
+        with self.ema.applied(self.model) if self.ema else nullcontext():
+            if self.pruner and self.ema:
+                self.pruner.constrain(self.model)
+            yield
 
     def save(self) -> None:
         """Write `best.pt` where the last epoch is the best, then `last.pt`: so a cut loses nothing."""
@@ -171,8 +190,12 @@ def fit(
 
 
 def best_epoch(history: list[Epoch]) -> Epoch:
-    """Highest validation accuracy; among equals the lowest validation loss, then the earliest."""
-    return min(history, key=lambda e: (-e.validation_accuracy, e.validation_loss, e.epoch))
+    """Highest validation accuracy; among equals the lowest validation loss, then the earliest.
+
+    Only among those at whose end pruning was over; before there are such, the last.
+    """
+    results = [epoch for epoch in history if epoch.settled] or history[-1:]
+    return min(results, key=lambda e: (-e.validation_accuracy, e.validation_loss, e.epoch))
 
 
 def predict(model: nn.Module, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -196,18 +219,24 @@ def _train_epoch(run: Run, index: int) -> Epoch:
     torch.manual_seed(epoch_seed(run.recipe.seed, index) * replicas.count + replicas.rank)
     run.model.train()
     count, loss_sum, rate = run.rows.count, 0.0, 0.0
+    cycle = spec.epochs * count // (run.pruner.cycles if run.pruner else 1)
+    moment = Moment(index * count, spec.epochs * count, index, spec.epochs)
+    if run.pruner and run.pruner.before_epoch(moment):
+        run.forget()
     seen = torch.zeros(2)  # correct rows, all rows
     for number, (x, y) in enumerate(run.rows.epoch(index)):
         moment = Moment(index * count + number, spec.epochs * count, index, spec.epochs)
-        rate = learning_rate(spec, moment.step, moment.steps)
-        set_rate(run.optimiser, rate, momentum(spec, moment.step, moment.steps))
+        rate = learning_rate(spec, moment.step % cycle, cycle)
+        set_rate(run.optimiser, rate, momentum(spec, moment.step % cycle, cycle))
         loss, logits = _step(run, x, y, moment)
         loss_sum += loss
         seen += torch.tensor([int((logits.argmax(dim=1) == y).sum()), len(y)])
     _settle_replicas(run, seen)
     with run.averaged():
         accuracy, loss_validation = _validate(run)
-    return Epoch(index + 1, loss_sum / count, float(seen[0] / seen[1]), accuracy, loss_validation, rate)
+    settled = run.pruner is None or run.pruner.settled(moment)
+    train_accuracy = float(seen[0] / seen[1])
+    return Epoch(index + 1, loss_sum / count, train_accuracy, accuracy, loss_validation, rate, settled)
 
 
 def _step(run: Run, x: torch.Tensor, y: torch.Tensor, moment: Moment) -> tuple[float, torch.Tensor]:

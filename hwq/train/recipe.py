@@ -16,6 +16,7 @@ from hwq.train.distill_spec import DistillSpec as DistillSpec
 from hwq.train.models.spec import ConvNetSpec as ConvNetSpec
 from hwq.train.models.spec import MlpSpec as MlpSpec
 from hwq.train.models.spec import ModelSpec
+from hwq.train.prune.spec import PruneSpec as PruneSpec
 from hwq.train.ptq.spec import PtqSpec as PtqSpec
 from hwq.train.quantize_spec import InputSpec as InputSpec
 from hwq.train.quantize_spec import QuantizeSpec as QuantizeSpec
@@ -40,10 +41,17 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantize: QuantizeSpec | None = None
     distill: DistillSpec | None = None
     ptq: PtqSpec | None = None
+    prune: PruneSpec | None = None
 
     def __post_init__(self) -> None:
         if self.ptq is not None and self.quantize is None:
             raise ValueError("section ptq needs section quantize, which says the bits")
+        cycles = self.prune.rounds + 1 if self.prune and self.prune.method == "lottery" else 1
+        if self.train.epochs % cycles:
+            raise ValueError(
+                f"train.epochs ({self.train.epochs}) must be a multiple of prune.rounds + 1 ({cycles}): "
+                "the lottery trains that often"
+            )
 
 
 def shipped_recipes() -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hwq.train.distill import from_recipe
+from hwq.train.prune.pruner import Pruner
 from hwq.train.recipe import Recipe
 from hwq.train.technique import Technique
 
@@ -21,6 +22,8 @@ def techniques(recipe: Recipe, input_shape: tuple[int, ...]) -> Callable[[nn.Mod
         made: list[Technique] = []
         if (teaching := from_recipe(recipe, model, example)) is not None:
             made.append(teaching)  # first: it weighs the task's loss, which the others only add to
+        if recipe.prune is not None:
+            made.append(Pruner(model, recipe.prune, example=example))
         return made
 
     return make

@@ -87,6 +87,12 @@ def plan_of(model: nn.Module) -> Plan:
     return {name: list(m.weight.shape) for name, m in model.named_modules() if _has_channels(m)}
 
 
+def plan_of_state(model: nn.Module, state: Mapping[str, Tensor]) -> Plan:
+    """The plan of the network that a state dict is of, as far as `model` as first built has its layers."""
+    names = [name for name, m in model.named_modules() if _has_channels(m)]
+    return {name: list(state[key].shape) for name in names if (key := f"{name}.weight") in state}
+
+
 def count_macs(model: nn.Module, example: Tensor) -> int:
     """Multiplications of one inference, as `hwq.ops.macs` counts them in the integer graph."""
     counted: list[int] = []

@@ -12,7 +12,8 @@ from hwq.train.recipe import ConvNetSpec, MlpSpec, load_recipe, parse_recipe, re
 SHIPPED = [
     "cifar-cnv-w1a1", "cifar-cnv-w2a2", "cifar-resnet8-w4a4", "digits-mlp-w2a2", "digits-w1a1", "digits-w2a2",
     "digits-w4a4", "jets-w4a4", "kws-ds-cnn-w4a4", "letter-w2a2", "magic-w2a2", "mnist-lfc-w1a1", "mnist-sfc-w1a1",
-    "mnist-sfc-w2a2", "mnist-tfc-w1a1", "mnist-tfc-w2a2", "spoken-digits-conv1d-w2a2", "spoken-digits-w2a2",
+    "mnist-sfc-w2a2", "mnist-tfc-w1a1", "mnist-tfc-w2a2", "mnist-tfc-w4a4-half",
+    "mnist-tfc-w4a4-sparse90", "spoken-digits-conv1d-w2a2", "spoken-digits-w2a2",
     "vww-mobilenet-w4a4",
 ]  # fmt: skip
 MINIMAL = """

@@ -14,6 +14,7 @@ import torch
 from brevitas.inject.enum import ScalingImplType
 from brevitas.quant import (
     Int8AccumulatorAwareWeightQuant,
+    Int8AccumulatorAwareZeroCenterWeightQuant,
     Int8WeightPerChannelFloat,
     Int8WeightPerTensorFloat,
     SignedBinaryWeightPerTensorConst,
@@ -366,8 +367,7 @@ def test_binary_weights_are_refused_with_the_cure_and_ternary_ones_are_not() -> 
         Pruner(binary, PruneSpec(sparsity=0.5))
     assert str(caught.value) == (
         "layer '1': its weight quantiser makes 0.1 of a pruned weight, because binary weights have no zero\n"
-        "  cure: ternary weights (weights = 2), channel pruning ([prune.channels]), or list the layer in "
-        "prune.ignore"
+        "  cure: ternary weights, channel pruning ([prune.channels]), or list the layer in prune.ignore"
     )
     Pruner(binary, PruneSpec(penalty="l1"))
     ternary = nn.Sequential(act(4), linear(8, 4, SignedTernaryWeightPerTensorConst, weight_scaling_init=0.1))
@@ -385,6 +385,14 @@ def test_accumulator_aware_weights_are_pruned_and_counted() -> None:
     assert counted["4"].weights == 16 * CLASSES
     with pytest.raises(InputError, match="layer '4': its weight integers depend on its input"):
         sparsity(model)
+
+
+def test_quantisers_that_centre_the_weights_are_refused() -> None:
+    centred = linear(
+        8, 4, Int8AccumulatorAwareZeroCenterWeightQuant, weight_bit_width=4, weight_accumulator_bit_width=24
+    )
+    with pytest.raises(InputError, match=r"layer '1': .* of a pruned weight, because it shifts all weights"):
+        Pruner(nn.Sequential(act(4), centred), PruneSpec(sparsity=0.5))
 
 
 def test_unknown_layers_and_an_empty_choice_are_refused() -> None:

@@ -69,23 +69,40 @@ def check_patterns(names: Iterable[str], patterns: Iterable[str], key: str) -> N
 
 
 def check_zeros_stay(targets: Iterable[Target]) -> None:
-    """Refuse layers whose quantiser makes something else of a zero, by giving it one.
+    """Refuse layers whose quantiser makes something else of a zero among other weights, by trying it.
 
     Raises:
-        InputError: For binary weights: a pruned weight would become plus or minus the scale.
+        InputError: For binary weights, where a pruned one would become plus or minus the scale, and for
+            quantisers that subtract a mean.
     """
     for target in targets:
-        if not target.quantised or needs_input(target.layer):
-            continue  # accumulator-aware codes include 0
-        with torch.no_grad():
-            value = target.layer.weight_quant(torch.zeros_like(target.weight)).value  # type: ignore[operator]
-        if bool((value != 0).any()):
-            raise InputError(
-                f"layer '{target.name}': its weight quantiser makes {float(value.flatten()[0]):g} of a pruned "
-                "weight, because binary weights have no zero\n"
-                "  cure: ternary weights (weights = 2), channel pruning ([prune.channels]), or list the layer "
-                "in prune.ignore"
-            )
+        if not target.quantised:
+            continue
+        made = _of_zeros(target)
+        if bool((made != 0).any()):
+            binary = not needs_input(target.layer) and int(target.layer.weight_quant.bit_width()) == 1  # type: ignore[operator, union-attr]
+            raise InputError(_refusal(target.name, float(made.flatten()[0]), binary=binary))
+
+
+@torch.no_grad()
+def _of_zeros(target: Target) -> Tensor:
+    """What the quantiser makes of one zero in each output's weights, which are else all of one size."""
+    probe = target.weight.abs().max().expand(target.weight.shape).flatten(1).clone()
+    probe[:, 0] = 0
+    weight = probe.reshape(target.weight.shape)
+    of_input = (torch.tensor(8.0), False) if needs_input(target.layer) else ()  # any width will do
+    made = target.layer.weight_quant.tensor_quant(weight, *of_input)[0]  # type: ignore[operator, union-attr]
+    value: Tensor = made.flatten(1)[:, 0]
+    return value
+
+
+def _refusal(name: str, value: float, *, binary: bool) -> str:
+    reason = "binary weights have no zero" if binary else "it shifts all weights of an output"
+    cure = "ternary weights" if binary else "another kind of weight quantiser"
+    return (
+        f"layer '{name}': its weight quantiser makes {value:g} of a pruned weight, because {reason}\n"
+        f"  cure: {cure}, channel pruning ([prune.channels]), or list the layer in prune.ignore"
+    )
 
 
 def needs_input(layer: nn.Module) -> bool:

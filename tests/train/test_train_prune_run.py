@@ -182,6 +182,14 @@ def test_resuming_needs_no_start_and_gives_the_same_file(whole: TrainResult, tmp
     assert resumed.model.read_bytes() == straight.model.read_bytes()
 
 
+def test_folded_batch_normalisation_is_rebuilt_as_wide_as_its_layer(
+    whole: TrainResult, tmp_path: Path
+) -> None:
+    overrides = [*channel_overrides(whole), "quantize.batch_norm=fold", "train.epochs=1"]
+    result = run_job("digits-mlp-w2a2", tmp_path / "run", overrides=overrides, quiet=True)
+    assert load_model(result.checkpoint)(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+
+
 def test_channels_of_an_untrained_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"key 'prune.channels': .* not trained .*\n  cure: .*train.init"):
         run_job("digits-mlp-w2a2", tmp_path / "run", overrides=[*FAST, "prune.channels.macs=0.5"], quiet=True)

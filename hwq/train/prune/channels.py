@@ -88,9 +88,22 @@ def plan_of(model: nn.Module) -> Plan:
 
 
 def plan_of_state(model: nn.Module, state: Mapping[str, Tensor]) -> Plan:
-    """The plan of the network that a state dict is of, as far as `model` as first built has its layers."""
-    names = [name for name, m in model.named_modules() if _has_channels(m)]
-    return {name: list(state[key].shape) for name in names if (key := f"{name}.weight") in state}
+    """The plan of the network that a state dict is of; `model` is the float network as first built.
+
+    A batch normalisation that was folded into the layer before it is in no state, and as wide as that layer.
+    """
+    named = {name: m for name, m in model.named_modules() if _has_channels(m)}
+    plan = {name: list(state[key].shape) for name in named if (key := f"{name}.weight") in state}
+    for node in fx.symbolic_trace(model).graph.nodes:
+        before = str(node.args[0].target) if node.op == "call_module" and node.args else ""
+        if str(node.target) in named.keys() - plan.keys() and before in plan:
+            plan[str(node.target)] = [_outputs(named[before], plan[before])]
+    return plan
+
+
+def _outputs(layer: nn.Module, shape: list[int]) -> int:
+    """Output channels of a layer whose weight has that shape."""
+    return shape[1] * layer.groups if isinstance(layer, _TRANSPOSED) else shape[0]
 
 
 def count_macs(model: nn.Module, example: Tensor) -> int:

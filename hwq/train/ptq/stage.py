@@ -31,7 +31,8 @@ def check(recipe: Recipe, data: Dataset) -> None:
     """
     if recipe.ptq is not None:
         with torch.random.fork_rng(devices=[]):
-            build_network(recipe, data.input_shape, data.classes)
+            whole = msgspec.structs.replace(recipe, prune=None)  # its channels are chosen when it is trained
+            build_network(whole, data.input_shape, data.classes)
 
 
 def post_train(recipe: Recipe, data: Dataset, float_path: Path, path: Path) -> dict[str, float]:

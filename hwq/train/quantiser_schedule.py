@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hwq.train.quantize_spec import QuantizeSpec
 from hwq.train.quantizers import TensorQuant
-from hwq.train.technique import Batch, Moment
+from hwq.train.technique import Batch, Moment, Technique
 
 _DEVIATIONS = 3.0
 _LARGEST_DELTA = 1.0
@@ -49,16 +49,19 @@ class QuantiserSchedule:
                 lambda module, _, outputs, name=name: self._note(module, name, outputs)
             )
 
+    @property
+    def needed(self) -> bool:
+        """Whether it would do anything."""
+        penalties = bool(self.spec.clip_decay or (self.spec.bit_penalty and self.weights))
+        return penalties or bool(self._using("ewgs-hessian") or self._using("reste"))
+
     def parameters(self) -> Iterable[nn.Parameter]:
         """None of its own."""
         return ()
 
     def loss(self, loss: Tensor, batch: Batch, moment: Moment) -> Tensor:
-        """The task's with penalties; estimators are set for the backward pass that follows."""
+        """The task's with penalties; a δ that is measured counts from the next step on."""
         del batch
-        for name in self._using("reste"):
-            power = 1 + (self.spec.reste_power - 1) * moment.step / moment.steps
-            _set(self.quantisers[name], power=power)
         if self.values and moment.step % self.spec.ewgs_every == 0:
             self._measure(loss, moment.step)
         self.values.clear()
@@ -68,19 +71,21 @@ class QuantiserSchedule:
         """Nothing."""
 
     def after_step(self, moment: Moment) -> None:
-        """Nothing."""
+        """Sharpen ReSTE for the next step."""
+        done = (moment.step + 1) / moment.steps
+        for name in self._using("reste"):
+            _set(self.quantisers[name], power=1 + (self.spec.reste_power - 1) * done)
 
     def state_dict(self) -> dict[str, Any]:
-        """The measured δ; what else there is follows from the step."""
-        deltas = {
-            name: self.quantisers[name].quantiser.estimator.delta for name in self._using("ewgs-hessian")
-        }
-        return {"deltas": deltas}
+        """The parameters that move: δ and o by quantiser."""
+        moving = [*self._using("ewgs-hessian"), *self._using("reste")]
+        estimators = {name: self.quantisers[name].quantiser.estimator for name in moving}
+        return {name: {"delta": e.delta, "power": e.power} for name, e in estimators.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        for name, delta in state["deltas"].items():
-            _set(self.quantisers[name], delta=delta)
+        for name, parameters in state.items():
+            _set(self.quantisers[name], **parameters)
 
     def _using(self, estimator: str) -> list[str]:
         return [name for name, q in self.quantisers.items() if q.quantiser.estimator.name == estimator]
@@ -114,6 +119,12 @@ class QuantiserSchedule:
                 if quantiser.quantiser.clip_only:
                     loss = loss + self.spec.clip_decay * quantiser.clip(loss).square().sum()
         return loss
+
+
+def schedules(model: nn.Module, spec: QuantizeSpec | None, seed: int) -> list[Technique]:
+    """The schedule, where the network's quantisers have use for one."""
+    found = [QuantiserSchedule(model, spec, seed)] if spec is not None else []
+    return [schedule for schedule in found if schedule.needed]
 
 
 def _set(quantiser: TensorQuant, **parameters: float) -> None:

@@ -25,7 +25,7 @@ from hwq.train.estimators import Codes
 from hwq.train.quantize_spec import InputSpec, QuantizeSpec, changed
 from hwq.train.quantizers import TensorQuant, codes_of, quant_activation, quant_input, quant_layer
 from hwq.train.recipe import nearest
-from hwq.train.tracing import BOUNDS, POSITIVE, Kind, fold_batch_norms, kind_of, name_of, trace
+from hwq.train.tracing import BOUNDS, POSITIVE, Kind, fold_batch_norms, kind_of, name_of, supported, trace
 
 INPUT = "input_quant"
 OUTPUT = "output_quant"
@@ -168,7 +168,7 @@ class _Rewrite:
         if kind is None:
             raise InputError(
                 f"{self.title(node)}: quantize() does not know what {self.what(node)} does to its values\n"
-                "  cure: write it with the layers and functions of the README's list, or leave it out of the network"
+                f"  cure: leave it out of the network, or write it with others\n  {supported()}"
             )
         if len(sources) > 1 and kind not in (Kind.ADD, Kind.JOIN):
             raise InputError(

@@ -9,6 +9,7 @@ from torch import nn
 
 from hwq.train.distill import from_recipe
 from hwq.train.prune.pruner import Pruner
+from hwq.train.quantiser_schedule import schedules
 from hwq.train.recipe import Recipe
 from hwq.train.technique import Technique
 
@@ -22,6 +23,7 @@ def techniques(recipe: Recipe, input_shape: tuple[int, ...]) -> Callable[[nn.Mod
         made: list[Technique] = []
         if (teaching := from_recipe(recipe, model, example)) is not None:
             made.append(teaching)  # first: it weighs the task's loss, which the others only add to
+        made += schedules(model, recipe.quantize, recipe.seed)
         if recipe.prune is not None:
             made.append(Pruner(model, recipe.prune, example=example))
         return made

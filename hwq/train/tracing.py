@@ -67,7 +67,7 @@ _FUNCTIONS: dict[Kind, set[str]] = {
     Kind.MOVE: {
         "flatten", "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "max_pool1d",
         "max_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "dropout", "chunk", "split", "interpolate",
-        "pixel_shuffle", "clone", "detach", "boolean_dispatch", "pad", "amax", "getitem", "unflatten",
+        "pixel_shuffle", "clone", "detach", "pad", "amax", "getitem", "unflatten",
     },
     Kind.POOL: {"avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "mean", "sum"},
     Kind.ADD: {"add", "iadd", "sub", "isub"},
@@ -133,6 +133,12 @@ def kind_of(traced: fx.GraphModule, node: fx.Node) -> Kind | None:
     if node.target in (getattr, operator.floordiv):
         return Kind.NUMBERS
     return _KIND_OF.get(name_of(node))
+
+
+def supported() -> str:
+    """What networks may be made of, in one line of modules and one of functions and methods."""
+    modules = sorted({kind.__name__ for kinds in _MODULES.values() for kind in kinds})
+    return f"modules: {', '.join(modules)}\n  functions, methods: {', '.join(sorted(_KIND_OF))}"
 
 
 def fold_batch_norms(traced: fx.GraphModule) -> None:

@@ -81,6 +81,8 @@ def test_a_resolved_recipe_parses_to_itself() -> None:
         ("model.widths=[0]", "key 'model.widths[0]': Expected `int` >= 1"),
         ("model.kind=transformer", "key 'model.kind': no 'transformer'"),
         ("train.schedule=step", "key 'train.schedule': no 'step'"),
+        ("quantize.weights=ternery", "key 'quantize.weights': no 'ternery'; did you mean 'ternary'?"),
+        ("quantize.last.weight_scale=chanel", "did you mean 'channel'?"),
         ("train.epochs", "override 'train.epochs' is not of the form section.key=value"),
         ("=3", "override '=3' is not of the form"),
         ("seed.x=1", "override 'seed.x=1': 'seed' is a value, not a section"),

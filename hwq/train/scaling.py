@@ -96,7 +96,8 @@ def weight_clip(weight: Tensor, kind: str, axis: int | None) -> Tensor:
     Args:
         weight: The tensor.
         kind: "max", "mean" (as XNOR-Net has it), "ternary" (the scale of least squared error, by Lloyd's
-            iteration; the threshold is half of it), or "sigma<b>" (mean and some deviations, for b bits).
+            iteration; the threshold is half of it), or "sigma<b>" (mean and some deviations, for b bits, of
+            the weights that are not 0: pruned ones say nothing of the others' range).
         axis: The output channels' axis, if each has its own.
     """
     magnitudes = weight.abs()
@@ -108,12 +109,22 @@ def weight_clip(weight: Tensor, kind: str, axis: int | None) -> Tensor:
     elif kind == "ternary":
         found = _ternary(rows)
     else:
-        found = rows.mean(1) + CLIP[int(kind.removeprefix("sigma"))] * rows.std(1, unbiased=rows.shape[1] > 1)
+        found = _deviations(rows, CLIP[int(kind.removeprefix("sigma"))])
     return (
         found.reshape(())
         if axis is None
         else found.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
     )
+
+
+def _deviations(rows: Tensor, count: float) -> Tensor:
+    """Mean and so many standard deviations of each row; without zeros where there are some."""
+    if bool((rows != 0).all()):
+        return rows.mean(1) + count * rows.std(1, unbiased=rows.shape[1] > 1)
+    live, number = rows != 0, (rows != 0).sum(1)
+    mean = rows.sum(1) / number.clamp_min(1)
+    squares = ((rows - mean[:, None]).square() * live).sum(1)
+    return mean + count * (squares / (number - 1).clamp_min(1)).sqrt()
 
 
 def _ternary(rows: Tensor) -> Tensor:

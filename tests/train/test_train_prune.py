@@ -33,6 +33,7 @@ from hwq.train.prune.layers import find_layers, integers
 from hwq.train.prune.lut_cost import accumulator_bits, lut_cost
 from hwq.train.prune.masks import best, erdos_renyi_kernel, exchange, kept_of, pattern_mask
 from hwq.train.prune.zeros import total
+from hwq.train.scaling import weight_clip
 from hwq.train.technique import Batch, Moment
 
 INPUTS, CLASSES = 12, 4
@@ -524,3 +525,15 @@ def test_a_step_whose_gradients_overflow_leaves_the_scores_alone() -> None:
     pruner.before_step(Moment(0, 4, 0, 1))
     assert pruner._scores is not None
     assert not pruner._scores.scores
+
+
+@pytest.mark.parametrize("axis", [None, 0])
+def test_a_network_pruned_before_it_is_quantised_gets_the_scale_of_the_weights_that_are_left(
+    axis: int | None,
+) -> None:
+    torch.manual_seed(0)
+    live = torch.randn(4, 32)
+    padded = torch.zeros(4, 320)
+    padded[:, ::10] = live
+    torch.testing.assert_close(weight_clip(padded, "sigma4", axis), weight_clip(live, "sigma4", axis))
+    assert (weight_clip(torch.zeros(4, 8), "sigma4", axis) == 0).all()

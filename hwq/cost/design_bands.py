@@ -1,8 +1,8 @@
 """Bands of whole designs: how far reports of other sources lay from the estimates, by code path.
 
 Each source is estimated by laws fitted without it. A path of few sources says little of the next one, so its band is a
-quantile of a mixture: every source of the path counts one, all designs of its family (paths built alike) together one,
-and all designs together a half.
+quantile of a mixture: every source of the path counts one, other sources with its family (paths built alike) together
+one, and all other sources together a half, or one where there is no such family.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hwq.cost.row_schema import TARGETS
 OFFSET = {"lut": 16.0, "ff": 32.0, "dsp": 1.0, "bram18": 1.0, "lat_max": 1.0, "ii_max": 1.0}
 """Added to reported and estimated numbers before their ratio: one block or cycle more is no ratio of infinity."""
 ANY = "any"
-_TAIL = {"lut": 0.06, "ff": 0.06, "dsp": 0.1, "bram18": 0.1, "lat_max": 0.1, "ii_max": 0.1}
+_TAIL = {"lut": 0.08, "ff": 0.08, "dsp": 0.12, "bram18": 0.12, "lat_max": 0.12, "ii_max": 0.12}
 """Share of the mixture beyond each end; chosen so that four of five reports of unseen sources lie inside."""
 _LEAST = 1.02
 """No band is narrower to either side: sources that agreed to the last block say little of the next one."""
@@ -97,10 +97,7 @@ def _band(name: str, target: str, rows: list[Residual]) -> Fit:
     own = [r for r in rows if r.path == name]
     kind = name.removeprefix("family ") if name.startswith("family ") else family(name) if own else None
     near = [r for r in rows if family(r.path) == kind]
-    parts = [(near, _FAMILY), (rows, _ANY)]
-    if own:
-        parts.append((own, _PATH * len({r.source for r in own})))
-    lo, hi = _quantiles(parts, _TAIL[target])
+    lo, hi = _quantiles(_mixture(own, near, rows), _TAIL[target])
     chosen = own or near or rows
     sources = sorted({r.source for r in chosen})
     ratios = {s: np.array([r.ratio for r in chosen if r.source == s]) for s in sources}
@@ -114,9 +111,19 @@ def _band(name: str, target: str, rows: list[Residual]) -> Fit:
         points=len(chosen),
         sources={s: len(r) for s, r in ratios.items()},
         median_ape={s: _round(float(np.median(np.abs(1 / r - 1)))) for s, r in ratios.items()},
-        method=f"a mixture without {_TAIL[target]:.0%} at each end: each source of the path 1, its family 1, all 0.5",
+        method=f"a mixture without {_TAIL[target]:.0%} at each end: sources of the path, its family, all others",
         coverage=_round(sum(inside) / len(inside)),
     )
+
+
+def _mixture(
+    own: list[Residual], near: list[Residual], rows: list[Residual]
+) -> list[tuple[list[Residual], float]]:
+    """What a band is made of: the path's own designs, and those of other sources with its family or with all."""
+    sources = {r.source for r in own}
+    near, rows = ([r for r in given if r.source not in sources] for given in (near, rows))
+    parts = [(own, _PATH * len(sources)), (near, _FAMILY), (rows, _ANY if near else _FAMILY)]
+    return [(part, share) for part, share in parts if part]
 
 
 def _quantiles(parts: Iterable[tuple[list[Residual], float]], tail: float) -> tuple[float, float]:

@@ -68,6 +68,17 @@ JUDGEMENTS: dict[str, Fit] = {
         lane_bits=6.5,
     ),
     "activation/stream/lut": cited("handshake of a streaming activation", 0.5, 2.0, 7, layers=125.0),
+    "design/new path": structural(
+        "least factor of a band, by target, of a design whose path was measured in one source or none",
+        1.0,
+        1.0,
+        lut=1.3,
+        ff=1.4,
+        dsp=1.1,
+        bram18=1.25,
+        lat_max=1.1,
+        ii_max=1.05,
+    ),
     "design/outside": structural("band of a design of a kind that was never measured", 0.3, 3.0),
     "design/outside/dsp": structural("DSP blocks of such a design: the laws count them", 0.8, 1.25),
     "design/outside/cycles": structural("cycles of such a design: the laws count them", 0.85, 1.25),
@@ -116,7 +127,14 @@ JUDGEMENTS: dict[str, Fit] = {
         taps=1.0,
         multipliers=58.0,
     ),
-    "softmax/lut": cited("stable softmax of 5 lanes: 484 to 833 LUTs in 4 reports", 0.6, 1.4, 4, pairs=27.0),
+    "softmax/lut": cited(
+        "stable softmax of 5 lanes: 484 to 833 LUTs in 4 reports; its code is linear in the lanes (maximum, difference, "
+        "table, sum, product)",
+        0.6,
+        1.4,
+        4,
+        lanes=135.0,
+    ),
     "threshold/lut": structural(
         "a comparator of w bits as .6 w + 3 (a 16-bit ReLU is reported as 28 = 13 + 15), 1 more to count it",
         0.4,

@@ -278,7 +278,7 @@ def _softmax(layer: Layer, setting: Setting) -> LayerCost:
     tables = math.ceil(lanes / 2 / (layer.rf or 1)) + 1
     if setting.vitis:
         tables *= _VITIS_TABLES
-    lut = fits()["softmax/lut"].value({"pairs": float(lanes * lanes)})
+    lut = fits()["softmax/lut"].value({"lanes": float(lanes)})
     ff = Value(lanes * 16.0 * latency, 100, lanes * 300.0)
     cycles = words - 1 + latency + (3 if setting.stream else 0)
     return built(

@@ -89,8 +89,7 @@ def _kind(row: Row) -> str:
 
 def _with_band(value: float, target: str, made: Figures) -> Value:
     """Between the ends that designs of the path gave; at later stages the spread of the stage's ratio joins."""
-    fit = _band(made, target)
-    low, high = math.log(fit.lo), math.log(fit.hi)
+    low, high = _band(made, target)
     if made.row.stage != Stage.CSYNTH.value and target in RESOURCES:
         kind = "resource" if "resource" in made.path else "latency"
         ratio = fits()[f"stage/{kind}/{target}"]
@@ -99,12 +98,30 @@ def _with_band(value: float, target: str, made: Figures) -> Value:
     return Value(value, lo, hi)
 
 
-def _band(made: Figures, target: str) -> Fit:
+def _band(made: Figures, target: str) -> tuple[float, float]:
+    """Logarithms of a band's factors: of the path, else a wider one of its family, else of all designs.
+
+    Of a path of one source, and of one without, it is no narrower than a judgement.
+    """
     if made.outside:
         suffix = "/cycles" if target in CYCLES else "/dsp" if target == "dsp" else ""
-        return fits()[f"design/outside{suffix}"]
+        return _ends(fits()[f"design/outside{suffix}"])
     names = (made.path, f"family {family(made.path)}", ANY)
-    return next(fits()[key] for name in names if (key := f"design/{name}/{target}") in fits())
+    fit = next(fits()[key] for name in names if (key := f"design/{name}/{target}") in fits())
+    known = f"design/{made.path}/{target}" in fits()
+    low, high = _ends(fit)
+    if known and len(fit.sources) > 1:
+        return low, high
+    wider, least = 1.0 if known else _NEW_PATH, math.log(fits()["design/new path"].coefficients[target])
+    return min(low * wider, -least), max(high * wider, least)
+
+
+_NEW_PATH = 1.25
+"""A band of other paths, as a factor in its logarithm, where no design of the path itself is known."""
+
+
+def _ends(fit: Fit) -> tuple[float, float]:
+    return math.log(fit.lo), math.log(fit.hi)
 
 
 def _style(row: Row) -> Style:

@@ -128,8 +128,8 @@ JUDGEMENTS: dict[str, Fit] = {
         multipliers=58.0,
     ),
     "softmax/lut": cited(
-        "stable softmax of 5 lanes: 484 to 833 LUTs in 4 reports; its code is linear in the lanes (maximum, difference, "
-        "table, sum, product)",
+        "stable softmax of 5 lanes: 484 to 833 LUTs in 4 reports; its code is linear in the lanes (maximum, "
+        "difference, table, sum, product)",
         0.6,
         1.4,
         4,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 BRAM18_SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 """Width and depth of an 18 Kb block RAM."""
@@ -29,6 +30,7 @@ def rom_luts(words: int, bits: int) -> int:
     return bits * math.ceil(words / _LUT_WORDS)
 
 
+@lru_cache(maxsize=4096)
 def weight_memory(words: int, bits: int) -> tuple[int, int]:
     """(BRAM18, LUTs) of weights that are read one word a cycle.
 

@@ -183,7 +183,9 @@ def latency_setting(row: Row) -> Setting:
 
 def _latency_lut(row: Row) -> Features:
     w, (in_bits, acc_bits) = statistics(row), integer(row, "in_bits", "acc_bits")
-    return product.latency_lut_features(w, in_bits, acc_bits, product.latency_dsp(w, in_bits, 1))
+    return product.latency_lut_features(
+        w, in_bits, acc_bits, product.latency_dsp(w, in_bits, 1), vitis=row["tool"] >= _VITIS
+    )
 
 
 def _latency_ff(row: Row) -> Features:

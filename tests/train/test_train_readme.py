@@ -33,7 +33,9 @@ def test_training_in_a_loop_of_ones_own() -> None:
     graph = names["graph"]
     assert isinstance(graph, Graph)
     logits = names["model"].eval()(names["x"]).detach().numpy()
-    assert (hwq.simulate(graph, names["x"].numpy()).argmax(axis=1) == logits.argmax(axis=1)).all()
+    y = hwq.simulate(graph, names["x"].numpy())
+    assert isinstance(y, np.ndarray)
+    assert (y.argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
 def test_the_library(trained: TrainResult, tmp_path: Path, monkeypatch: Any) -> None:

@@ -27,8 +27,8 @@ def run_folder(model: Path) -> Path | None:
 
 def checkpoint_of(model: Path) -> Path | None:
     """The checkpoint that a model file was exported from, if it lies beside it as `hwq train` leaves it."""
-    path = model.resolve().parent / "checkpoints" / "best.pt"
-    return path if path.is_file() else None
+    folder = model.resolve().parent / "checkpoints"
+    return next((path for name in ("ptq.pt", "best.pt") if (path := folder / name).is_file()), None)
 
 
 def check_record(path: Path) -> None:

@@ -34,10 +34,11 @@ def train(request: dict[str, Any]) -> None:
 
     folder = Path(request["folder"])
     begun = (folder / "checkpoints" / "last.pt").is_file()
-    run_job(
-        request["recipe"], folder, overrides=request["settings"], resume=begun, force=not begun, quiet=True,
-        on_epoch=lambda epoch: say(epoch.epoch),
-    )  # fmt: skip
+    if not (folder / "metrics.json").is_file():
+        run_job(
+            request["recipe"], folder, overrides=request["settings"], resume=begun, force=not begun, quiet=True,
+            on_epoch=lambda epoch: say(epoch.epoch),
+        )  # fmt: skip
     metrics = json.loads((folder / "metrics.json").read_text())
     del metrics["epochs"]
     result = {**metrics, "key": request["key"], "integers": None}

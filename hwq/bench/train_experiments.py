@@ -60,6 +60,7 @@ _START = "train.init=<float>"
 _TEACHER = "distill.teacher=<teacher>"
 _SHORT = "train.epochs=12"
 _HALF = ("train.epochs=10", "train.batch_size=256", "train.learning_rate=0.01")
+_DENSE = ("train.epochs=20", "train.learning_rate=0.005")
 _AS_IT_IS = (_START, "train.epochs=1", "train.learning_rate=1e-6")
 """A run of [ptq] trains its float network; this one is trained already."""
 
@@ -130,8 +131,10 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("mnist-tfc", "w2a2"),
     *_LETTER,
     Experiment("mnist-tfc", FLOAT, (*_FLOAT, *_HALF)),
-    Experiment("mnist-tfc", "w4a4 dense", ("prune=none", *_HALF), recipe="mnist-tfc-w4a4-sparse90"),
-    Experiment("mnist-tfc", "w4a4 90 % sparse", _HALF, recipe="mnist-tfc-w4a4-sparse90"),
+    Experiment("mnist-tfc", "w4a4 dense", ("prune=none", *_DENSE), recipe="mnist-tfc-w4a4-sparse90"),
+    Experiment(
+        "mnist-tfc", "w4a4 90 % sparse", ("train.init=<w4a4 dense>",), recipe="mnist-tfc-w4a4-sparse90"
+    ),
     Experiment("mnist-tfc", "w4a4 half the MACs", (_START, *_HALF), recipe="mnist-tfc-w4a4-half"),
     Experiment("mnist-sfc", "w1a1", recipe="mnist-sfc-w1a1"),
     Experiment("mnist-sfc", "w2a2"),

@@ -82,9 +82,18 @@ def _kept(job: Job) -> dict[str, Any]:
         "task": job.experiment.task,
         "method": job.experiment.method,
         "settings": list(job.experiment.settings),
-        **json.loads(job.result.read_text()),
+        **_without_folders(json.loads(job.result.read_text())),
         "csim": json.loads(compiled.read_text()) if compiled.is_file() else None,
     }
+
+
+def _without_folders(value: Any) -> Any:
+    """Of absolute paths, which are this machine's, the last part."""
+    if isinstance(value, dict):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(entry) for entry in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def run_all(jobs: Sequence[Job], what: str, workers: int, *, quiet: bool) -> dict[str, str]:

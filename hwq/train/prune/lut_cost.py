@@ -22,8 +22,8 @@ def lut_cost(matrix: IntArray, in_bits: int, acc_bits: int, dsp: int = 0) -> Lut
     """LUTs (csynth) of every weight of an (n_in, n_out) matrix of integers.
 
     >>> cost = lut_cost(np.array([[0, 1, 3, 3]]), in_bits=4, acc_bits=8)
-    >>> [float(c) for c in cost[0].round(2)]          # 3 = 2 + 1: two digits, one network for both
-    [0.0, 7.45, 13.26, 13.26]
+    >>> bool(cost[0, 0] == 0 < cost[0, 1] < cost[0, 2] == cost[0, 3])   # 3 = 2 + 1: one network for both
+    True
     """
     digits, shared = csd_digits(matrix), _sharing(matrix)
     live = (matrix != 0).astype(np.float64)

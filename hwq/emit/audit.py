@@ -248,14 +248,14 @@ def _written_weights(planned: PlannedLayer, node: Any, folder: Path) -> list[str
         if key not in node.weights and _became_code(planned, key):
             continue
         name = node.weights[key].name
-        want = _arranged(planned, asked).ravel()
+        want = ", ".join(map(str, _arranged(planned, asked).ravel().tolist()))
         header = (folder / f"{name}.h").read_text()
         text = folder / f"{name}.txt"
         copies = {f"{name}.h": header[header.rindex("= {") + 3 : header.rindex("};")]}
         if text.is_file():
             copies[text.name] = text.read_text()
         for file, body in copies.items():
-            if not np.array_equal(_as_int(np.array(body.split(","), dtype=np.float64)), want):
+            if body != want:
                 findings.append(f"{file} does not hold the weights")
     return findings
 

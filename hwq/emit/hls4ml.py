@@ -7,7 +7,7 @@ import io
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
@@ -22,7 +22,7 @@ from hwq.emit.own import HEADERS, OWN, OwnLayer
 from hwq.emit.plan import Plan, PlannedLayer, configuration
 from hwq.errors import CheckFailed, ToolMissing
 from hwq.files import data_dir
-from hwq.hardware import SHIFT_REGISTER_PIXELS, Backend, FifoDepths, HardwareConfig, Strategy
+from hwq.hardware import SHIFT_REGISTER_PIXELS, Backend, FifoDepths, HardwareConfig, Strategy, legal_reuse
 from hwq.ir import IntType
 
 CLOCK_UNCERTAINTY = "27%"
@@ -68,6 +68,8 @@ def write_firmware(plan: Plan, config: HardwareConfig, depths: Depths | None = N
         ToolMissing: A layer asks for distributed arithmetic, and da4ml is not installed.
     """
     require_da4ml(plan)
+    from hls4ml.model.types import WeightVariable
+
     with tempfile.TemporaryDirectory(prefix="hwq-") as folder, _watched() as said:
         model = to_model(plan, config, folder)
         _raise_if(audit_model(plan, model), said.getvalue())
@@ -75,7 +77,8 @@ def write_firmware(plan: Plan, config: HardwareConfig, depths: Depths | None = N
             node = model.graph[reader]
             stream = node.get_input_variable(node.inputs[index])
             stream.pragma = ("stream", depth)
-        model.write()
+        with _replaced(WeightVariable, __iter__=_joined):
+            model.write()
         _raise_if(audit_files(plan, model, Path(folder), depths or {}), said.getvalue())
         inputs, outputs = model.get_input_variables(), model.get_output_variables()
         files = _collect(Path(folder))
@@ -107,7 +110,12 @@ def to_model(plan: Plan, config: HardwareConfig, folder: str) -> Any:
     _register(hls4ml)
     settings = {**_target(plan, config), "OutputDir": folder, "HLSConfig": _hls_config(plan)}
     layers = [_layer_dict(p, copied=p.name in plan.copied) for p in plan.layers]
-    with _short_windows(hls4ml.backends.get_backend(config.backend.value)):
+    with (
+        _replaced(
+            hls4ml.backends.get_backend(config.backend.value), generate_conv2d_line_buffer_fn=_fill_buffer
+        ),
+        _replaced(hls4ml.backends.FPGABackend, get_valid_reuse_factors=_legal_reuse),
+    ):
         return hls4ml.model.ModelGraph.from_layer_list(
             settings, layers, list(plan.inputs), list(plan.outputs)
         )
@@ -120,19 +128,33 @@ class fill_buffer_{index}
 
 
 def _fill_buffer(index: int, *_args: Any, pad: tuple[int, int, int, int], **_kwargs: Any) -> str:
-    """Takes the place of hls4ml's generator; pads are top, bottom, left, right."""
+    """Loops in place of the tables of indices that hls4ml generates in io_parallel; pads are top, bottom, left, right."""
     return _FILL.format(index=index, top=pad[0], left=pad[2])
 
 
+def _legal_reuse(_backend: Any, n_in: int, n_out: int) -> list[int]:
+    """The same, which hls4ml finds by trying every number."""
+    return legal_reuse(n_in, n_out)
+
+
 @contextlib.contextmanager
-def _short_windows(backend: Any) -> Iterator[None]:
-    """Our loops in place of the tables of indices that hls4ml generates for convolutions in io_parallel."""
-    generated = backend.generate_conv2d_line_buffer_fn
-    backend.generate_conv2d_line_buffer_fn = _fill_buffer
+def _replaced(owner: Any, **functions: Callable[..., Any]) -> Iterator[None]:
+    """Functions of hls4ml that ours stand in for."""
+    kept = {name: getattr(owner, name) for name in functions}
     try:
+        for name, function in functions.items():
+            setattr(owner, name, function)
         yield
     finally:
-        backend.generate_conv2d_line_buffer_fn = generated
+        for name, function in kept.items():
+            setattr(owner, name, function)
+
+
+def _joined(variable: Any) -> Iterator[str]:
+    """Weights as one text; hls4ml writes them one at a time, and a CNV has 1.5 million."""
+    values, order = np.unique(variable.data, return_inverse=True)
+    texts = [variable.precision_fmt.format(value) for value in values.tolist()]
+    return iter([", ".join([texts[i] for i in order.ravel().tolist()])])
 
 
 def _hls_config(plan: Plan) -> dict[str, Any]:

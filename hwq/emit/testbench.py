@@ -311,8 +311,10 @@ def hashes(array: IntArray) -> IntArray:
     """
     words = array.reshape(len(array), -1).astype(np.int64).view(np.uint64)
     total = np.full(len(words), 14695981039346656037, dtype=np.uint64)
-    for column in words.T:
-        total = (total ^ column) * np.uint64(1099511628211)
+    prime = np.uint64(1099511628211)
+    for column in np.ascontiguousarray(words.T):
+        np.bitwise_xor(total, column, out=total)
+        np.multiply(total, prime, out=total)
     return total.view(np.int64)
 
 

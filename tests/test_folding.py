@@ -273,9 +273,9 @@ def cnv() -> Graph:
 @pytest.mark.parametrize("target", [Target(), Target(fps=3000), Target(latency_us=1000)], ids=str)
 def test_a_network_of_cnvs_size_takes_seconds(target: Target) -> None:
     graph = cnv()
-    start = time.perf_counter()
+    start = time.process_time()
     folding = design(graph, boards.load("alveo-u250"), io=Io.STREAM, reuse=AUTO, target=target).folding
-    assert time.perf_counter() - start < 4  # measured: 0.1 to 0.3 s
+    assert time.process_time() - start < 4  # measured: 0.1 to 0.3 s
     assert folding
     assert folding["combinations"] > 10**12
     assert folding["inferences_per_second"] >= (target.fps or 0)

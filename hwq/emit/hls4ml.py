@@ -128,7 +128,7 @@ class fill_buffer_{index}
 
 
 def _fill_buffer(index: int, *_args: Any, pad: tuple[int, int, int, int], **_kwargs: Any) -> str:
-    """Loops in place of the tables of indices that hls4ml generates in io_parallel; pads are top, bottom, left, right."""
+    """Loops in place of hls4ml's tables of indices in io_parallel; pads are top, bottom, left, right."""
     return _FILL.format(index=index, top=pad[0], left=pad[2])
 
 

@@ -39,7 +39,18 @@ from tests.emit.emit_graphs import (
 )
 
 LOW, HIGH = (Strategy.LATENCY, False), (Strategy.RESOURCE, True)
-OTHERS = [(Strategy.LATENCY, True), (Strategy.RESOURCE, False)]
+STYLES = [
+    (Io.PARALLEL, LOW),
+    (Io.STREAM, HIGH),
+    *(
+        pytest.param(io, style, marks=pytest.mark.slow)
+        for io, style in [
+            (Io.PARALLEL, HIGH),
+            (Io.STREAM, LOW),
+            *((io, other) for io in Io for other in [(Strategy.LATENCY, True), (Strategy.RESOURCE, False)]),
+        ]
+    ),
+]
 
 
 def assert_equal(graph: Graph, hardware: HardwareConfig, folder: Path) -> None:
@@ -65,8 +76,7 @@ def test_the_graphs_hold_every_op() -> None:
     assert {n.op for g in (all_ops(), more_ops()) for n in g.nodes} == set(OPS)
 
 
-@pytest.mark.parametrize("io", Io)
-@pytest.mark.parametrize("style", [LOW, HIGH])
+@pytest.mark.parametrize(("io", "style"), STYLES)
 def test_ops_are_exact(io: Io, style: tuple[Strategy, bool], tmp_path: Path) -> None:
     check(all_ops(), Backend.VITIS, io, style, tmp_path / "p")
 
@@ -74,13 +84,6 @@ def test_ops_are_exact(io: Io, style: tuple[Strategy, bool], tmp_path: Path) -> 
 @pytest.mark.parametrize("io", Io)
 def test_ops_without_weights_are_exact(io: Io, tmp_path: Path) -> None:
     check(more_ops(), Backend.VITIS, io, LOW, tmp_path / "p")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("io", Io)
-@pytest.mark.parametrize("style", OTHERS)
-def test_ops_are_exact_in_the_other_strategies(io: Io, style: tuple[Strategy, bool], tmp_path: Path) -> None:
-    check(all_ops(), Backend.VITIS, io, style, tmp_path / "p")
 
 
 @pytest.mark.slow

@@ -68,9 +68,21 @@ def pynq(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynq", fake_pynq)
 
 
-@pytest.fixture(
-    scope="module", params=[(n, io) for n in NETS for io in Io], ids=lambda p: f"{p[0]}-{p[1].value}"
-)
+QUICK = [
+    ("dense", Io.PARALLEL),
+    ("dense", Io.STREAM),
+    ("conv", Io.STREAM),
+    ("mixed", Io.PARALLEL),
+    ("wide", Io.STREAM),
+]
+DESIGNS = [
+    pytest.param((n, io), id=f"{n}-{io.value}", marks=() if (n, io) in QUICK else pytest.mark.slow)
+    for n in NETS
+    for io in Io
+]
+
+
+@pytest.fixture(scope="module", params=DESIGNS)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Graph, Path]:
     """A graph and the fake bitstream of its project."""
     name, io = request.param

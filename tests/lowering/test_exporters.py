@@ -36,7 +36,7 @@ def halves(shape: tuple[int, ...], seed: int = 0) -> np.ndarray[Any, Any]:
     return np.asarray(rng.integers(-20, 21, shape) / 8, dtype=np.float32)
 
 
-@pytest.mark.parametrize("order", permutations((1, 2, 3)))
+@pytest.mark.parametrize("order", list(permutations((1, 2, 3))))
 def test_a_transpose_between_input_and_quantiser(order: tuple[int, ...], tmp_path: Path) -> None:
     net = Net([4, 5, 3])
     channels = [0, 4, 5, 3][order[0]]

@@ -27,8 +27,8 @@ from hwq.lowering.values import Constant, per_channel
 from hwq.lowering.values import Raw as RawValue
 from tests.networks import Net, mlp, write
 
-LIMIT_S = 8.0
-"""Of one case; on an idle machine each needs less than two seconds."""
+LIMIT_S = 20.0
+"""Of the processor, for one case; on an idle machine the largest needs four."""
 LIMIT_MB = 500
 
 
@@ -231,9 +231,9 @@ def bounded() -> Iterator[None]:
     clear, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
     if clear.exists():
         clear.write_text("5")  # the peak begins anew
-    before, start = _peak_mb(status), time.perf_counter()
+    before, start = _peak_mb(status), time.process_time()
     yield
-    assert time.perf_counter() - start < LIMIT_S
+    assert time.process_time() - start < LIMIT_S
     assert _peak_mb(status) - before < LIMIT_MB
 
 
@@ -1028,12 +1028,12 @@ def fuzz(count: int, seed: int, path: Path) -> float:
             fields = rng.random() < 0.7
             data = _mutate_fields(model, rng) if fields else _mutate_bytes(model.SerializeToString(), rng)
         path.write_bytes(data)
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             load(path)
         except HwqError:
             refused += 1
-        slowest = max(slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.process_time() - start)
         assert slowest < LIMIT_S
     assert count // 4 < refused < count
     return slowest

@@ -123,7 +123,7 @@ def test_steps_run_once_and_their_reports_are_read(bench: Bench) -> None:
         True,
     )
     assert reports["timing"]["period_ns"] == 10
-    assert reports["power"]["total_w"] == 0.246
+    assert reports["power"]["total_w"] == 1.636
     assert "INFO: " in (bench.project / "logs" / "csynth.log").read_text()
     assert bench.synth("--steps", "csynth,cosim,impl").exit_code == 0
     assert bench.ran() == []
@@ -246,7 +246,7 @@ def test_timing_that_is_not_met_is_said(bench: Bench, tmp_path: Path) -> None:
 
 def test_a_failed_cosimulation_is_said(bench: Bench, tmp_path: Path) -> None:
     reports = Path(shutil.copytree(RECORDED, tmp_path / "reports"))
-    (reports / "cosim.rpt").write_text((reports / "cosim.rpt").read_text().replace("Pass", "Fail"))
+    (reports / "cosim_failed.rpt").replace(reports / "cosim.rpt")
     bench.install(reports=reports)
     done = bench.synth("--steps", "csynth,cosim")
     assert done.exit_code == 1

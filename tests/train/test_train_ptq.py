@@ -19,6 +19,7 @@ from hwq.errors import InputError
 from hwq.train import checkpoint
 from hwq.train.export import export_model
 from hwq.train.job import run_job
+from hwq.train.ptq import learned
 from hwq.train.ptq.blocks import split, whole
 from hwq.train.ptq.fold import equalise, fold
 from hwq.train.ptq.quantize import post_train_quantize, prepare
@@ -190,6 +191,27 @@ def test_dropping_changes_what_qdrop_finds() -> None:
     model, x = cnn()
     never, half = (made(model, x, method="qdrop", unit="block", drop=drop, steps=40) for drop in (0.0, 0.5))
     assert any(not torch.equal(a, b) for a, b in zip(weights(never), weights(half), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "drop", "share"), [("qdrop", 0.5, 0.5), ("qdrop", 0.0, 0.0), ("adaround", 0.5, 0.0)]
+)
+def test_only_qdrop_lets_activations_through_unquantised(
+    method: str, drop: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[Tensor] = []
+
+    class Watched(learned._Activation):
+        def __call__(self, x: Tensor) -> Tensor:
+            y, given = self.function(x), super().__call__(x)
+            scale = self.scale * self.growth.exp()
+            off_grid = ((y / scale).round() * scale - y).abs() > 1e-4
+            passed.append(given[off_grid] == y[off_grid])
+            return given
+
+    monkeypatch.setattr(learned, "_Activation", Watched)
+    made(*cnn(), method=method, unit="block", drop=drop, steps=10)
+    assert float(torch.cat(passed).float().mean()) == pytest.approx(share, abs=0.05)
 
 
 def test_the_same_seed_gives_the_same_network() -> None:

@@ -22,7 +22,7 @@ from hwq.cost.row_schema import TARGETS
 OFFSET = {"lut": 16.0, "ff": 32.0, "dsp": 1.0, "bram18": 1.0, "lat_max": 1.0, "ii_max": 1.0}
 """Added to reported and estimated numbers before their ratio: one block or cycle more is no ratio of infinity."""
 ANY = "any"
-_TAIL = {"lut": 0.08, "ff": 0.08, "dsp": 0.12, "bram18": 0.12, "lat_max": 0.12, "ii_max": 0.12}
+_TAIL = {"lut": 0.1, "ff": 0.08, "dsp": 0.12, "bram18": 0.12, "lat_max": 0.14, "ii_max": 0.12}
 """Share of the mixture beyond each end; chosen so that four of five reports of unseen sources lie inside."""
 _LEAST = 1.02
 """No band is narrower to either side: sources that agreed to the last block say little of the next one."""

@@ -6,11 +6,19 @@ from dataclasses import dataclass
 
 from hwq.bench.train_plan import Experiment, Task
 
+
+def _estimators(name: str) -> tuple[str, str]:
+    return f"quantize.weight_estimator={name}", f"quantize.activation_estimator={name}"
+
+
+_EWGS = _estimators("ewgs")
+"""Of the methods on letter that name no other."""
+
 TASKS = {
     task.name: task
     for task in (
         Task("digits-w1a1", "digits-w1a1"),
-        Task("letter", "letter-w2a2", "letter-recognition.data"),
+        Task("letter", "letter-w2a2", "letter-recognition.data", _EWGS),
         Task("magic", "magic-w2a2", "magic04.data"),
         Task("spoken-digits", "spoken-digits-w2a2", "fsdd.tar.xz"),
         Task("mnist-tfc", "mnist-tfc-w2a2", "mnist.npz"),
@@ -77,12 +85,12 @@ _PTQ = ("nearest", "gptq", "gpfq", "adaround", "qdrop", "adaquant")
 
 def _estimator(bits: int, name: str) -> Experiment:
     """All else as in the recipe, which has learned scales, one a channel; 12 epochs."""
-    chosen = (f"quantize.weight_estimator={name}", f"quantize.activation_estimator={name}", _SHORT)
+    chosen = (*_estimators(name), _SHORT)
     return Experiment("letter", f"w{bits}a{bits} short {name}", (*_bits(bits, bits), *chosen))
 
 
 def _taught(bits: int, how: str) -> Experiment:
-    """Against the same without: the recipe's estimator, 12 epochs."""
+    """Against the same without; 12 epochs."""
     return Experiment("letter", f"w{bits}a{bits} short {how}", (*_bits(bits, bits), _SHORT, *_TEACHING[how]))
 
 
@@ -99,9 +107,12 @@ _LETTER = (
         "teacher",
         (*_FLOAT, "train.epochs=40", "train.learning_rate=0.01", "model.widths=[256, 256, 256]"),
     ),
-    Experiment("letter", "w4a4", (*_bits(4, 4), "train.epochs=40", "train.learning_rate=0.01")),
-    Experiment("letter", "w2a2"),
-    Experiment("letter", "w2a2 from float", (_START,)),
+    Experiment(
+        "letter", "w4a4 from float", (*_bits(4, 4), _START, "train.epochs=100", "train.learning_rate=0.01")
+    ),
+    Experiment("letter", "w2a2", _estimators("ewgs-hessian")),
+    Experiment("letter", "w2a2 ewgs from float", (_START,)),
+    Experiment("letter", "w2a2 ewgs distilled", (_TEACHER,)),
     Experiment(
         "letter",
         "w2a2 short absmax",

@@ -72,7 +72,7 @@ _DENSE = ("train.epochs=20", "train.learning_rate=0.005")
 _AS_IT_IS = (_START, "train.epochs=1", "train.learning_rate=1e-6")
 """A run of [ptq] trains its float network; this one is trained already."""
 
-_AT_TWO_BITS = ("ste", "ewgs", "ewgs-hessian", "lsq", "dorefa")  # clipped-ste differs from ste at one bit only
+_AT_TWO_BITS = ("ste", "ewgs", "ewgs-hessian", "lsq", "dorefa")  # where ste is clipped-ste
 _AT_ONE_BIT = ("ste", "clipped-ste", "ewgs", "ewgs-hessian", "reste")
 _TEACHING = {
     "label smoothing": ("train.label_smoothing=0.1",),

@@ -710,7 +710,8 @@ def bench(
         str,
         typer.Argument(
             help="What to measure: sim (the simulator), hls (C++ projects), cost (the estimates), "
-            "train (methods × seeds; hours, and a rerun does only what is missing)."
+            "train (methods × seeds; hours, and a rerun does only what is missing), train-speed (MNIST against "
+            "plain Brevitas)."
         ),
     ] = "sim",
     model: Annotated[Path | None, typer.Option(help="A QONNX file; by default networks made here.")] = None,
@@ -738,9 +739,9 @@ def bench(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure hwq against its peers, in one run (minutes); writes JSON, Markdown and a plot."""
-    if name not in ("sim", "hls", "cost", "train"):
-        raise InputError(f"no benchmark '{name}': there are sim, hls, cost and train")
+    """Measure hwq against its peers, in one run (minutes); writes JSON, Markdown and a plot where one helps."""
+    if name not in ("sim", "hls", "cost", "train", "train-speed"):
+        raise InputError(f"no benchmark '{name}': there are sim, hls, cost, train and train-speed")
     from hwq.bench import cost, hls
     from hwq.bench.models import SUBJECTS
     from hwq.bench.sim import bench as bench_sim
@@ -760,6 +761,10 @@ def bench(
         result = hls.bench(out, model, only=only or (), quiet=quiet or as_json)
     elif name == "cost":
         result = cost.bench(out, model)
+    elif name == "train-speed":
+        from hwq.bench import train_speed
+
+        result = train_speed.bench(out, data=data, rounds=rounds, quiet=quiet or as_json)
     else:
         result = bench_sim(out, model, rows, only=only or (), rounds=rounds, quiet=quiet or as_json)
     _show_bench(result, out / f"bench-{name}.md", quiet=quiet, as_json=as_json)

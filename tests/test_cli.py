@@ -429,7 +429,7 @@ def test_full_disk_is_one_message(tmp_path: Path, model: Path) -> None:
 
 
 def test_bench_writes_what_it_measured(tmp_path: Path, model: Path) -> None:
-    assert "there are sim, hls, cost and train" in refused("bench", "nonsense")
+    assert "there are sim, hls, cost, train and train-speed" in refused("bench", "nonsense")
     assert "no network 'LeNet': there are TFC 1W1A" in refused("bench", "sim", "--only", "LeNet")
     options = ("--rows", 50, "--rounds", 2, "--out", tmp_path / "r")
     code, said = hwq("bench", "sim", "--model", model, *options)
